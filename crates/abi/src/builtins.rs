@@ -74,10 +74,9 @@ impl Builtin {
             Builtin::HostCall | Builtin::MemoryGrow => 3,
             Builtin::TableGrow => 4,
             Builtin::MemoryFill | Builtin::TableFill => 5,
-            Builtin::MemoryCopy
-            | Builtin::MemoryInit
-            | Builtin::TableCopy
-            | Builtin::TableInit => 6,
+            Builtin::MemoryCopy | Builtin::MemoryInit | Builtin::TableCopy | Builtin::TableInit => {
+                6
+            }
         }
     }
 

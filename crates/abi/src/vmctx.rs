@@ -96,7 +96,7 @@ pub struct VMFunctionImport {
 #[derive(Debug)]
 pub struct VMMemoryDefinition {
     /// Address of byte 0. Constant for 32-bit memories (`memory.grow` does not move them); a
-    /// 64-bit memory can move at any call.
+    /// 64-bit memory can move at any call. What lies behind it: [`MEMORY32_RESERVATION`].
     pub base: Cell<*mut u8>,
     /// Accessible bytes: a multiple of the page size. Grows only.
     pub length: Cell<usize>,
@@ -119,6 +119,19 @@ pub struct VMGlobalDefinition {
     /// The value's bytes.
     pub bytes: UnsafeCell<[u8; 16]>,
 }
+
+/// The most bytes that one access of generated code to linear memory touches.
+pub const MEMORY32_MAX_ACCESS: usize = 16;
+
+/// Bytes of address space that belong to each 32-bit memory, from [`VMMemoryDefinition::base`] on.
+/// The runtime reserves them; of these, the first [`VMMemoryDefinition::length`] bytes can be read
+/// and written, and every access to one of the others faults.
+///
+/// Generated code does not test the bounds of a 32-bit memory: it accesses `base + index + offset`,
+/// where the index and the static offset are each below 2^32, and relies on the fault.
+pub const MEMORY32_RESERVATION: usize = (8 << 30) + (64 << 10);
+
+const _: () = assert!(MEMORY32_RESERVATION >= 2 * (u32::MAX as usize) + MEMORY32_MAX_ACCESS);
 
 /// A cell of the argument arrays that trampolines and host functions share: one value, in its low
 /// bytes, little-endian. The bytes above a value are unspecified.
@@ -164,8 +177,10 @@ pub mod offsets {
 
 // Generated code loads and stores these as 64-bit words.
 const _: () = assert!(size_of::<VMFuncRef>() == 24 && size_of::<VMFunctionImport>() == 24);
-const _: () = assert!(size_of::<VMMemoryDefinition>() == 16 && size_of::<VMTableDefinition>() == 16);
-const _: () = assert!(size_of::<VMGlobalDefinition>() == 16 && align_of::<VMGlobalDefinition>() == 16);
+const _: () =
+    assert!(size_of::<VMMemoryDefinition>() == 16 && size_of::<VMTableDefinition>() == 16);
+const _: () =
+    assert!(size_of::<VMGlobalDefinition>() == 16 && align_of::<VMGlobalDefinition>() == 16);
 
 /// Where the variable parts of a module's `VMContext` lie; a function of the module alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,11 +212,7 @@ impl VMOffsets {
             start as u32
         };
         VMOffsets {
-            function_imports: take(
-                module.num_imported_functions,
-                size_of::<VMFunctionImport>(),
-                8,
-            ),
+            function_imports: take(module.num_imported_functions, size_of::<VMFunctionImport>(), 8),
             memory_imports: take(module.num_imported_memories, 8, 8),
             table_imports: take(module.num_imported_tables, 8, 8),
             global_imports: take(module.num_imported_globals, 8, 8),

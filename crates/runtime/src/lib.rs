@@ -1,1 +1,49 @@
-//! (being written)
+//! Stores, instances, memories, wasm stacks and traps: what generated code runs in.
+//!
+//! ```text
+//!   engine      what stores share            stack       wasm stacks and their pool
+//!   module      mapped code                  code        code memory; address -> module
+//!   store       a guest's objects            traps       signals, thread state
+//!   instance    contexts, instantiation      activation  entering and leaving wasm
+//!   objects     memory, table, global ops    builtins    what generated code calls
+//!   host        host functions               frames      walking frozen stacks, settling faults
+//!   memory image table types value limiter   arch        everything that knows the processor
+//! ```
+//!
+//! Host code runs on the host's stack, wasm code on wasm stacks; a wasm stack never holds a host
+//! frame. The public functions are safe: objects are named by handles that are checked. This is
+//! the one crate with `unsafe` code; `docs/unsafe.md` lists what each part relies on.
+
+mod activation;
+mod arch;
+mod builtins;
+mod code;
+mod engine;
+mod frames;
+mod host;
+mod image;
+mod instance;
+mod limiter;
+mod memory;
+mod module;
+mod objects;
+mod stack;
+mod store;
+mod table;
+mod traps;
+mod types;
+mod value;
+
+pub use activation::CallError;
+pub use engine::{EngineShared, RuntimeConfig, TrampolineCode, TrampolineProvider};
+pub use frames::{Trace, TraceFrame};
+pub use host::{HostCall, HostClosure};
+pub use instance::InstantiateError;
+pub use limiter::{EpochAction, EpochCallback, LimiterFn, ResourceLimiter};
+pub use module::{CodePosition, CompiledModule};
+pub use store::{
+    ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle,
+    StoreCore, StoreId, TableHandle,
+};
+pub use types::TypeRegistry;
+pub use value::RawValue;

@@ -1,0 +1,381 @@
+//! Entering and leaving wasm on x86-64 System V: the stubs, and the registers of a signal context.
+//!
+//! Host code runs on the host's stack, wasm code on a wasm stack. These are the only places where
+//! `rsp` changes from one to the other.
+//!
+//! ```text
+//!   host stack                                wasm stack
+//!   ┌──────────────────────────┐              ┌──────────────────────────┐ top (16-aligned)
+//!   │ Rust that called enter   │              │ return address into enter│
+//!   │ return address           │ entry_sp+56  │ rbp = 0                  │ entry trampoline's frame
+//!   │ rbp rbx r12 r13 r14 r15  │ entry_sp+8   │ …                        │
+//!   │ (8 bytes, for alignment) │ ◄ entry_sp   │ wasm frames, linked by   │
+//!   ├──────────────────────────┤              │ rbp                      │
+//!   │ host function called     │              │ return address into wasm │ exit_pc
+//!   │ from wasm: pushed at     │              │ rbp of the wasm frame    │ exit_fp is its value
+//!   │ entry_sp                 │              │ rbx                      │ ◄ exit_sp
+//!   └──────────────────────────┘              └──────────────────────────┘
+//! ```
+//!
+//! * [`enter`] pushes the host's callee-saved registers, stores `rsp` in `last_wasm_entry_sp`, and
+//!   calls the entry trampoline on the wasm stack.
+//! * A builtin's stub stores `exit_fp`, `exit_pc` and `exit_sp`, loads `rsp` from `entry_sp`, and
+//!   calls the Rust implementation on the host stack. `call` and `ret` stay paired. If the
+//!   implementation answers [`Status::GO_ON`], the stub zeroes `exit_fp` and `exit_pc` and returns
+//!   into wasm; otherwise it leaves: the host's registers come back from `entry_sp`, and `enter`
+//!   returns the status.
+//! * A hardware trap leaves in the same way: the signal handler sets `rsp` to `entry_sp` and `rip`
+//!   to [`leave`].
+//!
+//! The walk up the wasm frames ends at the entry trampoline, whose saved `rbp` is 0.
+
+use crate::builtins as rust;
+use core::arch::naked_asm;
+use stillframe_abi::builtins::{Builtin, BuiltinTable};
+use stillframe_abi::limits::VMRuntimeLimits;
+use stillframe_abi::limits::offsets as l;
+use stillframe_abi::vmctx::offsets as v;
+
+/// What a builtin's implementation answers, in `rax` and `rdx`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    /// The builtin's result.
+    pub(crate) value: u64,
+    /// Whether wasm goes on.
+    pub(crate) status: Status,
+}
+
+/// Whether wasm goes on, and what `enter` returns.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Status(pub(crate) usize);
+
+impl Status {
+    /// Go on (from a builtin); finished (from `enter`). The stubs test for zero.
+    pub(crate) const GO_ON: Status = Status(0);
+    /// Leave wasm: the store's `pending` says why.
+    pub(crate) const LEAVE: Status = Status(1);
+    /// A hardware trap: the call state's `fault` says what happened. Given by the signal handler.
+    pub(crate) const FAULT: Status = Status(2);
+}
+
+/// Calls `trampoline(callee, caller, wasm_call, args)` on the wasm stack that ends at `stack_top`.
+///
+/// # Safety
+///
+/// `limits` belongs to the store of `callee`; its `stack_limit` is that of the stack below
+/// `stack_top`, which is 16-aligned, mapped and used by nobody else. `trampoline` is the entry
+/// trampoline of the type of the function at `wasm_call`, and `args` points to enough cells for
+/// its parameters and results. The caller saves and restores the fields of `limits`.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter(
+    limits: *const VMRuntimeLimits, // rdi
+    stack_top: usize,               // rsi
+    trampoline: *const u8,          // rdx
+    callee: *mut (),                // rcx
+    wasm_call: *const u8,           // r8
+    args: *mut u8,                  // r9
+) -> Status {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        ".cfi_def_cfa rsp, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "mov [rdi + {entry_sp}], rsp",
+        "mov rbx, rdi", // the trampoline preserves rbx
+        "mov rsp, rsi",
+        "xor ebp, ebp", // ends the chain of frames
+        "mov rax, rdx",
+        "mov rdi, rcx",
+        "xor esi, esi", // no caller
+        "mov rdx, r8",
+        "mov rcx, r9",
+        "call rax",
+        "mov rsp, [rbx + {entry_sp}]",
+        "xor eax, eax",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
+    )
+}
+
+/// Leaves wasm: `rsp` is `entry_sp`, `rax` the status that `enter` returns. Not called: jumped to
+/// by [`to_host`] and by the signal handler.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn leave() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+/// The common part of all exits: calls the Rust function at `rax` on the host's stack, with the
+/// argument registers as they are and the store's limits at `r11`.
+///
+/// While the Rust function runs, the CFA is that of `enter`, so an unwinder steps from it straight
+/// to the Rust code that entered wasm.
+#[unsafe(naked)]
+unsafe extern "C" fn to_host() {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        "push rbx",
+        "mov rbx, r11",
+        "mov [rbx + {exit_sp}], rsp",
+        "mov rsp, [rbx + {entry_sp}]",
+        ".cfi_def_cfa rsp, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "call rax",
+        "test rdx, rdx",
+        "jnz 2f",
+        "mov rsp, [rbx + {exit_sp}]",
+        "mov qword ptr [rbx + {exit_fp}], 0",
+        "mov qword ptr [rbx + {exit_pc}], 0",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        "2:",
+        "mov rsp, [rbx + {entry_sp}]",
+        "mov rax, rdx",
+        "jmp {leave}",
+        ".cfi_endproc",
+        exit_sp = const l::LAST_WASM_EXIT_SP,
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
+        exit_fp = const l::LAST_WASM_EXIT_FP,
+        exit_pc = const l::LAST_WASM_EXIT_PC,
+        leave = sym leave,
+    )
+}
+
+/// A stub for a builtin that wasm functions call straight: the return address is the wasm pc, and
+/// `rbp` the wasm frame's.
+macro_rules! builtin_stub {
+    ($($name:ident)*) => {$(
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "mov r11, [rdi + {limits}]",
+                "mov r10, [rsp]",
+                "mov [r11 + {exit_pc}], r10",
+                "mov [r11 + {exit_fp}], rbp",
+                "lea rax, [rip + {rust}]",
+                "jmp {to_host}",
+                limits = const v::LIMITS,
+                exit_pc = const l::LAST_WASM_EXIT_PC,
+                exit_fp = const l::LAST_WASM_EXIT_FP,
+                rust = sym rust::$name,
+                to_host = sym to_host,
+            )
+        }
+    )*};
+}
+
+builtin_stub! {
+    memory_grow memory_copy memory_fill memory_init data_drop
+    table_grow table_copy table_fill table_init elem_drop
+}
+
+/// The stub for host functions: the wasm-to-host trampoline has stored `exit_fp` and `exit_pc`.
+#[unsafe(naked)]
+unsafe extern "C" fn host_call() {
+    naked_asm!(
+        "mov r11, [rdi + {limits}]",
+        "lea rax, [rip + {rust}]",
+        "jmp {to_host}",
+        limits = const v::LIMITS,
+        rust = sym rust::host_call,
+        to_host = sym to_host,
+    )
+}
+
+/// The stub for checkpoints, with Cranelift's `PreserveAll` convention: every register comes back
+/// as it was, the argument registers and the vectors too. Callee-saved ones are the Rust
+/// function's duty.
+///
+/// ```text
+///   rbp+8    return address into wasm         rbp+0   rbp of the wasm frame
+///   rsp+256  rax rcx rdx rsi rdi r8 r9 r10 r11 (72 bytes), 8 free
+///   rsp+0    xmm0 … xmm15
+/// ```
+#[unsafe(naked)]
+unsafe extern "C" fn checkpoint() {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "sub rsp, 336",
+        "movups [rsp + 0x00], xmm0",
+        "movups [rsp + 0x10], xmm1",
+        "movups [rsp + 0x20], xmm2",
+        "movups [rsp + 0x30], xmm3",
+        "movups [rsp + 0x40], xmm4",
+        "movups [rsp + 0x50], xmm5",
+        "movups [rsp + 0x60], xmm6",
+        "movups [rsp + 0x70], xmm7",
+        "movups [rsp + 0x80], xmm8",
+        "movups [rsp + 0x90], xmm9",
+        "movups [rsp + 0xa0], xmm10",
+        "movups [rsp + 0xb0], xmm11",
+        "movups [rsp + 0xc0], xmm12",
+        "movups [rsp + 0xd0], xmm13",
+        "movups [rsp + 0xe0], xmm14",
+        "movups [rsp + 0xf0], xmm15",
+        "mov [rsp + 256], rax",
+        "mov [rsp + 264], rcx",
+        "mov [rsp + 272], rdx",
+        "mov [rsp + 280], rsi",
+        "mov [rsp + 288], rdi",
+        "mov [rsp + 296], r8",
+        "mov [rsp + 304], r9",
+        "mov [rsp + 312], r10",
+        "mov [rsp + 320], r11",
+        "mov r11, [rdi + {limits}]",
+        "mov r10, [rbp + 8]",
+        "mov [r11 + {exit_pc}], r10",
+        "mov r10, [rbp]",
+        "mov [r11 + {exit_fp}], r10",
+        "lea rax, [rip + {rust}]",
+        "call {to_host}",
+        "movups xmm0, [rsp + 0x00]",
+        "movups xmm1, [rsp + 0x10]",
+        "movups xmm2, [rsp + 0x20]",
+        "movups xmm3, [rsp + 0x30]",
+        "movups xmm4, [rsp + 0x40]",
+        "movups xmm5, [rsp + 0x50]",
+        "movups xmm6, [rsp + 0x60]",
+        "movups xmm7, [rsp + 0x70]",
+        "movups xmm8, [rsp + 0x80]",
+        "movups xmm9, [rsp + 0x90]",
+        "movups xmm10, [rsp + 0xa0]",
+        "movups xmm11, [rsp + 0xb0]",
+        "movups xmm12, [rsp + 0xc0]",
+        "movups xmm13, [rsp + 0xd0]",
+        "movups xmm14, [rsp + 0xe0]",
+        "movups xmm15, [rsp + 0xf0]",
+        "mov rax, [rsp + 256]",
+        "mov rcx, [rsp + 264]",
+        "mov rdx, [rsp + 272]",
+        "mov rsi, [rsp + 280]",
+        "mov rdi, [rsp + 288]",
+        "mov r8, [rsp + 296]",
+        "mov r9, [rsp + 304]",
+        "mov r10, [rsp + 312]",
+        "mov r11, [rsp + 320]",
+        "mov rsp, rbp",
+        "pop rbp",
+        "ret",
+        limits = const v::LIMITS,
+        exit_pc = const l::LAST_WASM_EXIT_PC,
+        exit_fp = const l::LAST_WASM_EXIT_FP,
+        rust = sym rust::checkpoint,
+        to_host = sym to_host,
+    )
+}
+
+/// Bytes that the stubs use below a wasm frame, at most: the checkpoint's frame and `to_host`'s.
+pub(crate) const STUB_FRAME_MAX: usize = 512;
+
+/// The table of the stubs, by [`Builtin`].
+pub(crate) fn builtin_table() -> BuiltinTable {
+    let mut table = [0; Builtin::ALL.len()];
+    for builtin in Builtin::ALL {
+        let stub: unsafe extern "C" fn() = match builtin {
+            Builtin::Checkpoint => checkpoint,
+            Builtin::HostCall => host_call,
+            Builtin::MemoryGrow => memory_grow,
+            Builtin::MemoryCopy => memory_copy,
+            Builtin::MemoryFill => memory_fill,
+            Builtin::MemoryInit => memory_init,
+            Builtin::DataDrop => data_drop,
+            Builtin::TableGrow => table_grow,
+            Builtin::TableCopy => table_copy,
+            Builtin::TableFill => table_fill,
+            Builtin::TableInit => table_init,
+            Builtin::ElemDrop => elem_drop,
+        };
+        table[builtin as usize] = stub as usize;
+    }
+    table
+}
+
+/// The current stack pointer, roughly: an address in the caller's frame.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: copies a register; touches no memory and no flags.
+    unsafe {
+        core::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags))
+    };
+    sp
+}
+
+/// The registers of an interrupted thread that traps need.
+pub(crate) struct SignalRegisters {
+    /// The instruction that faulted.
+    pub(crate) pc: usize,
+    /// Its frame pointer.
+    pub(crate) fp: usize,
+    /// The pinned register: the fuel counter, if the code is metered.
+    pub(crate) pinned: i64,
+}
+
+/// Reads the registers of a signal context.
+pub(crate) fn signal_registers(context: &libc::ucontext_t) -> SignalRegisters {
+    let regs = &context.uc_mcontext.gregs;
+    SignalRegisters {
+        pc: regs[libc::REG_RIP as usize] as usize,
+        fp: regs[libc::REG_RBP as usize] as usize,
+        pinned: regs[libc::REG_R15 as usize],
+    }
+}
+
+/// Makes the interrupted thread leave wasm with `status` when the handler returns. `entry_sp` is
+/// `last_wasm_entry_sp` of the activation it runs in.
+pub(crate) fn leave_from_signal(context: &mut libc::ucontext_t, entry_sp: usize, status: Status) {
+    let regs = &mut context.uc_mcontext.gregs;
+    regs[libc::REG_RIP as usize] = leave as *const () as i64;
+    regs[libc::REG_RSP as usize] = entry_sp as i64;
+    regs[libc::REG_RAX as usize] = status.0 as i64;
+}
+
+const _: () = assert!(l::LAST_WASM_ENTRY_SP < 128 && v::LIMITS < 128);

@@ -1,0 +1,183 @@
+//! The Rust side of the builtins: what the stubs in `arch` call on the host's stack.
+//!
+//! Each gets the arguments that `abi::builtins` lists and answers whether wasm goes on. Host code
+//! can run here (host functions, limiters, epoch callbacks), so each catches panics: they must not
+//! unwind over the stub, they go on in whoever entered wasm.
+
+use crate::activation::Pending;
+use crate::arch::{Answer, Status};
+use crate::host::{self, HostFunction};
+use crate::instance::Instance;
+use crate::store::StoreCore;
+use crate::value::RawValue;
+use anyhow::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+use stillframe_abi::Trap;
+use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
+
+/// Runs a builtin's body and turns its outcome into an answer.
+///
+/// # Safety
+///
+/// `store` points to the store that generated code has just left; nothing else uses it until this
+/// returns.
+unsafe fn answer(store: NonNull<StoreCore>, body: impl FnOnce() -> Result<u64>) -> Answer {
+    let pending = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => return Answer { value, status: Status::GO_ON },
+        Ok(Err(error)) => Pending::Error(error),
+        Err(panic) => Pending::Panic(panic),
+    };
+    // SAFETY: the caller's; the body's borrow has ended.
+    unsafe { (*store.as_ptr()).pending = Some(pending) };
+    Answer { value: 0, status: Status::LEAVE }
+}
+
+/// The instance whose context is at `vmctx`.
+///
+/// # Safety
+///
+/// `vmctx` is the context of an instance of a store that lives.
+unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a mut Instance {
+    // SAFETY: the caller's; the field is set when the context is made.
+    unsafe {
+        debug_assert_eq!((*vmctx).magic, VMCONTEXT_MAGIC);
+        &mut *(*vmctx).instance.cast::<Instance>()
+    }
+}
+
+/// A builtin that works on the caller's instance.
+///
+/// # Safety
+///
+/// Called by the stubs only: `vmctx` is the calling instance's context.
+unsafe fn with_instance(
+    vmctx: *mut VMContextHeader,
+    body: impl FnOnce(&mut StoreCore, usize) -> Result<u64>,
+) -> Answer {
+    // SAFETY: generated code passes its own context, of an instance of a store that is entered.
+    let (store, index) = unsafe {
+        let instance = instance_of(vmctx);
+        (instance.store, instance.index)
+    };
+    // SAFETY: generated code was left just now, and the call that entered it does not use the
+    // store until it returns.
+    unsafe { answer(store, || body(&mut *store.as_ptr(), index)) }
+}
+
+macro_rules! instance_builtins {
+    ($($name:ident($($arg:ident),*) => |$store:ident, $index:ident| $body:expr;)*) => {$(
+        /// See `abi::builtins`.
+        ///
+        /// # Safety
+        ///
+        /// Called by its stub only.
+        pub(crate) unsafe extern "C" fn $name(
+            vmctx: *mut VMContextHeader,
+            $($arg: u64),*
+        ) -> Answer {
+            // SAFETY: the stub's caller is generated code, which passes its context.
+            unsafe { with_instance(vmctx, |$store, $index| $body) }
+        }
+    )*};
+}
+
+instance_builtins! {
+    memory_grow(memory, delta) => |store, index| {
+        let memory = store.instances[index].memory(memory as u32);
+        Ok(store.grow_memory(memory, delta)?.unwrap_or(u64::MAX))
+    };
+    memory_copy(dst_memory, src_memory, dst, src, len) => |store, index| {
+        let instance = &store.instances[index];
+        let (to, from) = (instance.memory(dst_memory as u32), instance.memory(src_memory as u32));
+        store.copy_memory(to, from, dst, src, len).map(|()| 0)
+    };
+    memory_fill(memory, dst, value, len) => |store, index| {
+        let memory = store.instances[index].memory(memory as u32);
+        store.fill_memory(memory, dst, value as u8, len).map(|()| 0)
+    };
+    memory_init(memory, segment, dst, src, len) => |store, index| {
+        store.init_memory(index, memory as u32, segment as u32, dst, src, len).map(|()| 0)
+    };
+    data_drop(segment) => |store, index| {
+        store.instances[index].drop_data(segment as u32);
+        Ok(0)
+    };
+    table_grow(table, init, delta) => |store, index| {
+        let table = store.instances[index].table(table as u32);
+        Ok(store.grow_table_raw(table, delta, init)?.unwrap_or(u64::MAX))
+    };
+    table_copy(dst_table, src_table, dst, src, len) => |store, index| {
+        let instance = &store.instances[index];
+        let (to, from) = (instance.table(dst_table as u32), instance.table(src_table as u32));
+        store.copy_table(to, from, dst, src, len).map(|()| 0)
+    };
+    table_fill(table, dst, value, len) => |store, index| {
+        let table = store.instances[index].table(table as u32);
+        store.fill_table_raw(table, dst, value, len).map(|()| 0)
+    };
+    table_init(table, segment, dst, src, len) => |store, index| {
+        store.init_table(index, table as u32, segment as u32, dst, src, len).map(|()| 0)
+    };
+    elem_drop(segment) => |store, index| {
+        store.instances[index].drop_elem(segment as u32);
+        Ok(0)
+    };
+}
+
+/// See `abi::builtins`.
+///
+/// # Safety
+///
+/// Called by its stub only, on behalf of a wasm-to-host trampoline: `callee` is the context of a
+/// host function, `caller` that of the calling instance, and `values` the trampoline's cells.
+pub(crate) unsafe extern "C" fn host_call(
+    callee: *mut (),
+    caller: *mut VMContextHeader,
+    values: *mut RawValue,
+) -> Answer {
+    // SAFETY: the trampoline's arguments. A host function is never called by the entry trampoline
+    // (`call_ref` calls it straight), so there always is a caller.
+    unsafe {
+        let function = HostFunction::from_context(callee);
+        let caller = instance_of(caller).handle;
+        answer(function.store, || host::call(function, Some(caller), values).map(|()| 0))
+    }
+}
+
+/// See `abi::builtins`.
+///
+/// # Safety
+///
+/// Called by its stub only: `vmctx` is the context of an instance or, from a wasm-to-host
+/// trampoline, of a host function.
+pub(crate) unsafe extern "C" fn checkpoint(vmctx: *mut VMContextHeader, need: i64) -> Answer {
+    // SAFETY: both kinds of context start with a magic word, which tells them apart.
+    let store = unsafe {
+        match (*vmctx).magic == VMCONTEXT_MAGIC {
+            true => instance_of(vmctx).store,
+            false => HostFunction::from_context(vmctx.cast()).store,
+        }
+    };
+    // SAFETY: as in `with_instance`.
+    unsafe { answer(store, || (*store.as_ptr()).checkpoint(need).map(|()| 0)) }
+}
+
+impl StoreCore {
+    /// The slow path of a checkpoint: fuel or the epoch has run out, or both, or neither any more.
+    fn checkpoint(&mut self, need: i64) -> Result<()> {
+        let (fuel, epochs) = (self.engine().config().fuel, self.engine().config().epochs);
+        if fuel && !self.refill_fuel(need) {
+            return Err(Error::new(Trap::OutOfFuel));
+        }
+        if epochs && self.engine().epoch() >= self.limits.epoch_deadline.get() {
+            let Some(mut callback) = self.take_epoch_callback() else {
+                return Err(Error::new(Trap::Interrupt));
+            };
+            let answer = catch_unwind(AssertUnwindSafe(|| callback(self)));
+            self.restore_epoch_callback(callback);
+            self.set_epoch_deadline(answer.unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! What all stores of an engine share: settings, epoch, wasm stacks, types, trampolines.
+
+use crate::arch;
+use crate::code::CodeMemory;
+use crate::stack::StackPool;
+use crate::types::TypeRegistry;
+use anyhow::Result;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use stillframe_abi::builtins::BuiltinTable;
+use stillframe_abi::types::FuncType;
+
+/// Settings of the runtime.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// Bytes that wasm frames of one activation may take.
+    pub max_wasm_stack: usize,
+    /// Free wasm stacks that the engine keeps for reuse, at most.
+    pub pooled_stacks: usize,
+    /// How many calls from the host into wasm may be nested through host functions in one store.
+    pub max_nested_calls: usize,
+    /// Bytes that must be left of the host's own stack when wasm is entered.
+    pub host_stack_reserve: usize,
+    /// Whether code counts fuel.
+    pub fuel: bool,
+    /// Whether code tests epochs.
+    pub epochs: bool,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> RuntimeConfig {
+        RuntimeConfig {
+            max_wasm_stack: 1 << 20,
+            pooled_stacks: 1000,
+            max_nested_calls: 1000,
+            host_stack_reserve: 128 << 10,
+            fuel: false,
+            epochs: false,
+        }
+    }
+}
+
+/// Machine code of the two trampolines of a function type.
+#[derive(Clone, Debug)]
+pub struct TrampolineCode {
+    /// Position-independent code.
+    pub text: Vec<u8>,
+    /// Offset of the trampoline by which the host calls wasm.
+    pub entry: u32,
+    /// Offset of the trampoline by which wasm calls the host.
+    pub host: u32,
+}
+
+/// Makes trampolines; the facade puts the code generator here.
+pub trait TrampolineProvider: Send + Sync {
+    /// The trampolines for functions of this type, compiled with the engine's metering.
+    ///
+    /// # Errors
+    ///
+    /// If the code generator fails.
+    fn trampolines(&self, ty: &FuncType) -> Result<TrampolineCode>;
+}
+
+/// Addresses of the trampolines of a type. Valid while the engine lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trampolines {
+    pub(crate) entry: *const u8,
+    pub(crate) host: *const u8,
+}
+
+// SAFETY: addresses of code that the engine keeps mapped and that nobody writes.
+unsafe impl Send for Trampolines {}
+// SAFETY: as above.
+unsafe impl Sync for Trampolines {}
+
+/// What all stores of an engine share.
+pub struct EngineShared {
+    config: RuntimeConfig,
+    epoch: AtomicU64,
+    stacks: StackPool,
+    types: TypeRegistry,
+    provider: Box<dyn TrampolineProvider>,
+    trampolines: Mutex<TrampolineCache>,
+}
+
+#[derive(Default)]
+struct TrampolineCache {
+    by_type: HashMap<u32, Trampolines>,
+    /// Keeps the code mapped.
+    code: Vec<CodeMemory>,
+}
+
+impl EngineShared {
+    /// An engine's shared part.
+    pub fn new(config: RuntimeConfig, provider: Box<dyn TrampolineProvider>) -> Arc<EngineShared> {
+        Arc::new(EngineShared {
+            epoch: AtomicU64::new(0),
+            stacks: StackPool::new(config.max_wasm_stack, config.pooled_stacks),
+            types: TypeRegistry::new(),
+            provider,
+            trampolines: Mutex::default(),
+            config,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &RuntimeConfig {
+        &self.config
+    }
+
+    /// The epoch counter's value.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Adds one to the epoch counter. Safe to call from any thread and from a signal handler.
+    pub fn increment_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn epoch_cell(&self) -> &AtomicU64 {
+        &self.epoch
+    }
+
+    /// The registry of function types.
+    pub fn types(&self) -> &TypeRegistry {
+        &self.types
+    }
+
+    pub(crate) fn stacks(&self) -> &StackPool {
+        &self.stacks
+    }
+
+    /// Number of free wasm stacks in the pool.
+    pub fn free_stacks(&self) -> usize {
+        self.stacks.free()
+    }
+
+    /// The trampolines of type `id`; compiled when first asked for.
+    pub(crate) fn trampolines(&self, id: u32) -> Result<Trampolines> {
+        let mut cache = self.trampolines.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(found) = cache.by_type.get(&id) {
+            return Ok(*found);
+        }
+        let ty = self.types.get(id).expect("a type id of this engine");
+        let made = self.provider.trampolines(&ty)?;
+        let code = CodeMemory::publish(&made.text)?;
+        let trampolines =
+            Trampolines { entry: code.address(made.entry), host: code.address(made.host) };
+        // A checkpoint's slow path can be reached from the host trampoline, but no trap can: its
+        // code needs no entry in the registry of wasm code.
+        cache.code.push(code);
+        cache.by_type.insert(id, trampolines);
+        Ok(trampolines)
+    }
+}
+
+impl std::fmt::Debug for EngineShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineShared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The stubs that generated code calls: the same for all engines.
+pub(crate) fn builtin_table() -> &'static BuiltinTable {
+    static TABLE: OnceLock<BuiltinTable> = OnceLock::new();
+    TABLE.get_or_init(arch::builtin_table)
+}

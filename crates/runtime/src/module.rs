@@ -1,0 +1,220 @@
+//! A module whose code is mapped and can be instantiated.
+
+use crate::code::{self, CodeMemory, CodeOwner};
+use crate::engine::EngineShared;
+use crate::image::MemoryImage;
+use anyhow::{Context, Result, ensure};
+use std::sync::{Arc, Weak};
+use stillframe_abi::artifact::{Artifact, CompileSettings};
+use stillframe_abi::frame_table::{FrameTable, NativeOffset, Row, WasmPc};
+use stillframe_abi::module::ModuleInfo;
+use stillframe_abi::vmctx::VMOffsets;
+
+/// A compiled module: description, code, and all that stays the same between instances.
+pub struct CompiledModule {
+    engine: Arc<EngineShared>,
+    settings: CompileSettings,
+    info: ModuleInfo,
+    offsets: VMOffsets,
+    /// Engine-wide ids of `info.types`; instances point here.
+    type_ids: Box<[u32]>,
+    code: CodeMemory,
+    text_len: usize,
+    frame_table: Vec<u8>,
+    data: Vec<u8>,
+    dwarf: Vec<(String, Vec<u8>)>,
+    /// By defined memory.
+    images: Vec<Option<MemoryImage>>,
+}
+
+/// A function of a module and an offset into its code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodePosition {
+    /// Index among the defined functions.
+    pub defined: usize,
+    /// Offset from the function's first byte.
+    pub offset: NativeOffset,
+}
+
+impl CodeOwner for CompiledModule {}
+
+impl CompiledModule {
+    /// Maps the artifact's code, and checks what the rest of the runtime relies on.
+    ///
+    /// # Safety
+    ///
+    /// The artifact comes from this library's translator with the engine's settings, or from a
+    /// file that [`Artifact::from_elf`] accepted and that the caller trusts: its code is going to
+    /// be run.
+    ///
+    /// # Errors
+    ///
+    /// If memory cannot be mapped or the artifact's parts do not fit together.
+    pub unsafe fn publish(
+        engine: &Arc<EngineShared>,
+        artifact: Artifact,
+    ) -> Result<Arc<CompiledModule>> {
+        let Artifact { settings, info, text, frame_table, data, dwarf } = artifact;
+        let functions = info.num_defined_functions();
+        ensure!(
+            info.code.len() == functions && info.bodies.len() == functions,
+            "the artifact describes {} functions and has code for {}",
+            functions,
+            info.code.len()
+        );
+        let mut end = 0;
+        for range in &info.code {
+            ensure!(
+                range.start >= end && range.start <= range.end && range.end as usize <= text.len(),
+                "the artifact's code ranges are out of order"
+            );
+            end = range.end;
+        }
+        FrameTable::parse(&frame_table, functions)?;
+        for segment in &info.data {
+            ensure!(
+                segment.bytes.start <= segment.bytes.end
+                    && segment.bytes.end as usize <= data.len(),
+                "the artifact's data segments exceed its data"
+            );
+        }
+        let type_ids = info.types.iter().map(|ty| engine.types().intern(ty)).collect();
+        let imported = info.num_imported_memories as u32;
+        let images = (imported..info.memories.len() as u32)
+            .map(|memory| MemoryImage::for_memory(&info, &data, memory))
+            .collect();
+        let code = CodeMemory::publish(&text).context("mapping the module's code")?;
+        let module = Arc::new(CompiledModule {
+            engine: engine.clone(),
+            settings,
+            offsets: VMOffsets::new(&info),
+            info,
+            type_ids,
+            text_len: text.len(),
+            code,
+            frame_table,
+            data,
+            dwarf,
+            images,
+        });
+        let owner: Weak<CompiledModule> = Arc::downgrade(&module);
+        code::register(module.code.range(), owner);
+        Ok(module)
+    }
+
+    /// The engine that the module was made for.
+    pub fn engine(&self) -> &Arc<EngineShared> {
+        &self.engine
+    }
+
+    /// What the module says of itself.
+    pub fn info(&self) -> &ModuleInfo {
+        &self.info
+    }
+
+    /// The guest's DWARF sections.
+    pub fn dwarf(&self) -> &[(String, Vec<u8>)] {
+        &self.dwarf
+    }
+
+    /// Bytes of machine code.
+    pub fn code_size(&self) -> usize {
+        self.text_len
+    }
+
+    /// Bytes of the frame table.
+    pub fn frame_table_size(&self) -> usize {
+        self.frame_table.len()
+    }
+
+    /// The artifact that this module was made from.
+    pub fn to_artifact(&self) -> Artifact {
+        Artifact {
+            settings: self.settings.clone(),
+            info: self.info.clone(),
+            text: self.code.text()[..self.text_len].to_vec(),
+            frame_table: self.frame_table.clone(),
+            data: self.data.clone(),
+            dwarf: self.dwarf.clone(),
+        }
+    }
+
+    pub(crate) fn offsets(&self) -> &VMOffsets {
+        &self.offsets
+    }
+
+    pub(crate) fn type_ids(&self) -> &[u32] {
+        &self.type_ids
+    }
+
+    pub(crate) fn type_id_of(&self, func: u32) -> u32 {
+        self.type_ids[self.info.functions[func as usize] as usize]
+    }
+
+    /// The code of a defined function.
+    pub(crate) fn function_code(&self, func: u32) -> *const u8 {
+        let defined = func as usize - self.info.num_imported_functions;
+        self.code.address(self.info.code[defined].start)
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub(crate) fn image(&self, defined_memory: usize) -> Option<&MemoryImage> {
+        self.images[defined_memory].as_ref()
+    }
+
+    /// The function whose code contains the address `pc`.
+    pub fn position(&self, pc: usize) -> Option<CodePosition> {
+        let offset = u32::try_from(pc.checked_sub(self.code.range().start)?).ok()?;
+        let after = self.info.code.partition_point(|range| range.start <= offset);
+        let defined = after.checked_sub(1)?;
+        let range = &self.info.code[defined];
+        (offset < range.end)
+            .then(|| CodePosition { defined, offset: NativeOffset(offset - range.start) })
+    }
+
+    fn body_start(&self, defined: usize) -> WasmPc {
+        WasmPc(self.info.bodies[defined].start)
+    }
+
+    fn table(&self) -> FrameTable<'_> {
+        FrameTable::parse(&self.frame_table, self.info.code.len()).expect("checked in publish")
+    }
+
+    /// The wasm pc of the call that returns to the address `return_address`.
+    pub(crate) fn call_at(&self, return_address: usize) -> Option<(CodePosition, WasmPc)> {
+        // A call can be a function's last instruction: then the return address is the next
+        // function's first byte, or padding. The byte before belongs to the call.
+        let mut position = self.position(return_address - 1)?;
+        position.offset.0 += 1;
+        let start = self.body_start(position.defined);
+        let pc = self.table().call_at(position.defined, start, position.offset)?;
+        Some((position, pc))
+    }
+
+    /// The traps that the instruction at `pc` can raise.
+    pub(crate) fn traps_at(&self, pc: usize) -> Option<(CodePosition, Vec<Row>)> {
+        let position = self.position(pc)?;
+        let start = self.body_start(position.defined);
+        let rows = self.table().traps_at(position.defined, start, position.offset).collect();
+        Some((position, rows))
+    }
+}
+
+impl Drop for CompiledModule {
+    fn drop(&mut self) {
+        code::unregister(self.code.range());
+    }
+}
+
+impl std::fmt::Debug for CompiledModule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompiledModule")
+            .field("name", &self.info.name)
+            .field("functions", &self.info.functions.len())
+            .field("code_size", &self.text_len)
+            .finish_non_exhaustive()
+    }
+}

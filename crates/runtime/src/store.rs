@@ -1,0 +1,476 @@
+//! The store: all objects of a guest, its limits, its metering, and what is running in it.
+//!
+//! `StoreCore` is what the public `Store<T>` wraps, without the type of its data. Objects are
+//! named by handles that carry the store's id; a handle of another store is a panic, as it is a
+//! bug of the embedder that no value could report better. Handles are checked at every use, so
+//! everything here is safe to call with any handle.
+
+use crate::activation::Activation;
+use crate::engine::{EngineShared, Trampolines};
+use crate::host::HostFunction;
+use crate::instance::Instance;
+use crate::limiter::{EpochAction, EpochCallback, LimiterFn};
+use crate::memory::LinearMemory;
+use crate::stack::WasmStack;
+use crate::table::TableElements;
+use crate::value::RawValue;
+use anyhow::Result;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use stillframe_abi::VMRuntimeLimits;
+use stillframe_abi::frame_table::WasmPc;
+use stillframe_abi::types::{FuncType, GlobalType};
+use stillframe_abi::vmctx::{VMFuncRef, VMGlobalDefinition, VMMemoryDefinition, VMTableDefinition};
+
+/// The number of a store: unique in the process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    fn next() -> StoreId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub struct $name {
+            pub(crate) store: StoreId,
+            pub(crate) index: u32,
+        }
+
+        impl $name {
+            /// The store that the object lives in.
+            pub fn store(&self) -> StoreId {
+                self.store
+            }
+        }
+    )*};
+}
+
+handles! {
+    /// Names an instance of a store.
+    InstanceHandle
+    /// Names a linear memory of a store.
+    MemoryHandle
+    /// Names a table of a store.
+    TableHandle
+    /// Names a global of a store.
+    GlobalHandle
+    /// Names an object of the host that wasm holds as `externref`.
+    ExternHandle
+}
+
+/// Names a function of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FuncHandle {
+    pub(crate) store: StoreId,
+    /// Points into the store with that id; followed only after the id was compared.
+    pub(crate) func_ref: NonNull<VMFuncRef>,
+}
+
+// SAFETY: the pointer is followed only with the store in hand, by `StoreCore::func_ref`.
+unsafe impl Send for FuncHandle {}
+// SAFETY: as above.
+unsafe impl Sync for FuncHandle {}
+
+impl FuncHandle {
+    /// The store that the function lives in.
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+}
+
+/// Something that can be imported and exported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExternalHandle {
+    /// A function.
+    Func(FuncHandle),
+    /// A table.
+    Table(TableHandle),
+    /// A memory.
+    Memory(MemoryHandle),
+    /// A global.
+    Global(GlobalHandle),
+}
+
+/// A memory and where generated code sees it: in the context of the instance that defines it, or
+/// in a box of its own if the host made it.
+pub(crate) struct StoreMemory {
+    pub(crate) memory: LinearMemory,
+    pub(crate) definition: NonNull<VMMemoryDefinition>,
+    _own: Option<Box<VMMemoryDefinition>>,
+}
+
+/// A table and where generated code sees it.
+pub(crate) struct StoreTable {
+    pub(crate) elements: TableElements,
+    pub(crate) definition: NonNull<VMTableDefinition>,
+    _own: Option<Box<VMTableDefinition>>,
+}
+
+/// A global and where generated code sees it.
+pub(crate) struct StoreGlobal {
+    pub(crate) ty: GlobalType,
+    pub(crate) definition: NonNull<VMGlobalDefinition>,
+    _own: Option<Box<VMGlobalDefinition>>,
+}
+
+impl StoreMemory {
+    /// Tells generated code where the memory is now.
+    pub(crate) fn publish(&self) {
+        // SAFETY: the definition lives in a context or box that the store owns and never frees
+        // before this memory; its fields are `Cell`s, and generated code of this store is not
+        // running while the host has the store.
+        let definition = unsafe { self.definition.as_ref() };
+        definition.base.set(self.memory.base());
+        definition.length.set(self.memory.byte_len());
+    }
+}
+
+impl StoreTable {
+    /// Tells generated code where the table is now.
+    pub(crate) fn publish(&mut self) {
+        // SAFETY: as for memories.
+        let definition = unsafe { self.definition.as_ref() };
+        definition.base.set(self.elements.base());
+        definition.length.set(self.elements.len());
+    }
+}
+
+/// A store without the type of its data. Lives at an address that does not change, because
+/// contexts point to it.
+pub struct StoreCore {
+    id: StoreId,
+    engine: Arc<EngineShared>,
+    pub(crate) limits: Box<VMRuntimeLimits>,
+    pub(crate) data: Box<dyn Any>,
+    pub(crate) instances: Vec<Box<Instance>>,
+    pub(crate) host_functions: Vec<Box<HostFunction>>,
+    pub(crate) memories: Vec<StoreMemory>,
+    pub(crate) tables: Vec<StoreTable>,
+    pub(crate) globals: Vec<StoreGlobal>,
+    externs: Vec<Arc<dyn Any + Send + Sync>>,
+    trampolines: Vec<Option<Trampolines>>,
+    /// What is running, outermost first.
+    pub(crate) activations: Vec<Activation>,
+    /// Why wasm was left, between a builtin's answer and the return of `enter`.
+    pub(crate) pending: Option<crate::activation::Pending>,
+    /// While a hardware trap is being handled: the instruction and its operator.
+    pub(crate) faulted: Option<(usize, WasmPc)>,
+    /// A wasm stack in hand, so that most calls do not ask the pool.
+    pub(crate) spare_stack: Option<WasmStack>,
+    /// Fuel beyond what fits `fuel_consumed`.
+    fuel_reserve: u64,
+    pub(crate) limiter: Option<LimiterFn>,
+    epoch_action: EpochAction,
+}
+
+impl StoreCore {
+    /// A store with no objects in it, no fuel, and an epoch deadline of 0 ticks from now.
+    pub fn new(engine: &Arc<EngineShared>, data: Box<dyn Any>) -> Box<StoreCore> {
+        let store = Box::new(StoreCore {
+            id: StoreId::next(),
+            engine: engine.clone(),
+            limits: Box::default(),
+            data,
+            instances: Vec::new(),
+            host_functions: Vec::new(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            externs: Vec::new(),
+            trampolines: Vec::new(),
+            activations: Vec::new(),
+            pending: None,
+            faulted: None,
+            spare_stack: None,
+            fuel_reserve: 0,
+            limiter: None,
+            epoch_action: EpochAction::Trap,
+        });
+        store.set_epoch_deadline(0);
+        store
+    }
+
+    /// The store's number.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<EngineShared> {
+        &self.engine
+    }
+
+    /// The embedder's data.
+    pub fn data(&self) -> &dyn Any {
+        &*self.data
+    }
+
+    /// The embedder's data.
+    pub fn data_mut(&mut self) -> &mut dyn Any {
+        &mut *self.data
+    }
+
+    /// Takes the embedder's data out, leaving `()`: for consuming the store.
+    pub fn take_data(&mut self) -> Box<dyn Any> {
+        std::mem::replace(&mut self.data, Box::new(()))
+    }
+
+    /// The limits, for looking at.
+    pub fn limits(&self) -> &VMRuntimeLimits {
+        &self.limits
+    }
+
+    // ---- fuel and epochs ------------------------------------------------------------------
+
+    /// Sets the fuel that is left to `fuel` units.
+    pub fn set_fuel(&mut self, fuel: u64) {
+        let now = fuel.min(i64::MAX as u64);
+        self.fuel_reserve = fuel - now;
+        self.limits.fuel_consumed.set(-(now as i64));
+    }
+
+    /// The fuel that is left, in units; 0 if it is overdrawn.
+    pub fn fuel(&self) -> u64 {
+        let consumed = self.limits.fuel_consumed.get();
+        if consumed <= 0 {
+            consumed.unsigned_abs().saturating_add(self.fuel_reserve)
+        } else {
+            self.fuel_reserve.saturating_sub(consumed as u64)
+        }
+    }
+
+    /// Moves fuel from the reserve so that `need` units can be spent; false if there is too little.
+    pub(crate) fn refill_fuel(&mut self, need: i64) -> bool {
+        let consumed = self.limits.fuel_consumed.get();
+        // `consumed` may be positive: overdrawn.
+        let room = (i128::from(consumed) - i128::from(i64::MIN + 1)) as u128;
+        let take = u128::from(self.fuel_reserve).min(room);
+        self.fuel_reserve -= take as u64;
+        let consumed = (i128::from(consumed) - take as i128) as i64;
+        self.limits.fuel_consumed.set(consumed);
+        i128::from(consumed) + i128::from(need) <= 0
+    }
+
+    /// Lets the next deadline be `ticks` increments of the engine's epoch from now.
+    pub fn set_epoch_deadline(&self, ticks: u64) {
+        self.limits.epoch_deadline.set(self.engine.epoch().saturating_add(ticks));
+    }
+
+    /// What happens at the deadline.
+    pub fn set_epoch_action(&mut self, action: EpochAction) {
+        self.epoch_action = action;
+    }
+
+    pub(crate) fn take_epoch_callback(&mut self) -> Option<EpochCallback> {
+        match std::mem::replace(&mut self.epoch_action, EpochAction::Trap) {
+            EpochAction::Trap => None,
+            EpochAction::Callback(callback) => Some(callback),
+        }
+    }
+
+    /// Puts a callback back after its call, unless the call has set another action.
+    pub(crate) fn restore_epoch_callback(&mut self, callback: EpochCallback) {
+        if let EpochAction::Trap = self.epoch_action {
+            self.epoch_action = EpochAction::Callback(callback);
+        }
+    }
+
+    /// Sets who is asked before memories and tables grow.
+    pub fn set_limiter(&mut self, limiter: LimiterFn) {
+        self.limiter = Some(limiter);
+    }
+
+    // ---- objects --------------------------------------------------------------------------
+
+    /// Panics if an object of store `of` is used with this one.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn check(&self, of: StoreId, what: &str) {
+        assert!(of == self.id, "{what} used with another store than its own");
+    }
+
+    /// The function that a handle names.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn func_ref(&self, func: FuncHandle) -> VMFuncRef {
+        self.check(func.store, "function");
+        // SAFETY: handles with this store's id are made from `VMFuncRef`s in contexts and host
+        // functions, which the store keeps until it is dropped.
+        unsafe { *func.func_ref.as_ptr() }
+    }
+
+    /// The type of a function.
+    ///
+    /// # Panics
+    ///
+    /// If the function is of another store.
+    #[track_caller]
+    pub fn func_type(&self, func: FuncHandle) -> Arc<FuncType> {
+        let id = self.func_ref(func).type_id;
+        self.engine.types().get(id).expect("functions have types of their engine")
+    }
+
+    /// The engine-wide id of a function's type.
+    ///
+    /// # Panics
+    ///
+    /// If the function is of another store.
+    #[track_caller]
+    pub fn func_type_id(&self, func: FuncHandle) -> u32 {
+        self.func_ref(func).type_id
+    }
+
+    /// The function that a raw `funcref` names; `None` is null.
+    ///
+    /// # Safety
+    ///
+    /// The value came out of this store as a `funcref`.
+    pub unsafe fn func_from_raw(&self, value: RawValue) -> Option<FuncHandle> {
+        let func_ref = NonNull::new(value.as_reference() as *mut VMFuncRef)?;
+        Some(FuncHandle { store: self.id, func_ref })
+    }
+
+    /// A function, or null, as a raw `funcref`.
+    ///
+    /// # Panics
+    ///
+    /// If the function is of another store.
+    #[track_caller]
+    pub fn func_to_raw(&self, func: Option<FuncHandle>) -> RawValue {
+        RawValue::reference(func.map_or(0, |func| {
+            self.check(func.store, "function");
+            func.func_ref.as_ptr() as u64
+        }))
+    }
+
+    /// The trampolines of a function type.
+    pub(crate) fn trampolines(&mut self, type_id: u32) -> Result<Trampolines> {
+        let at = type_id as usize;
+        if let Some(Some(found)) = self.trampolines.get(at) {
+            return Ok(*found);
+        }
+        let made = self.engine.trampolines(type_id)?;
+        if self.trampolines.len() <= at {
+            self.trampolines.resize(at + 1, None);
+        }
+        self.trampolines[at] = Some(made);
+        Ok(made)
+    }
+
+    /// Gives an object of the host to wasm. It lives as long as the store.
+    pub fn add_extern(&mut self, object: Arc<dyn Any + Send + Sync>) -> ExternHandle {
+        self.externs.push(object);
+        ExternHandle { store: self.id, index: self.externs.len() as u32 - 1 }
+    }
+
+    /// The object that a handle names.
+    ///
+    /// # Panics
+    ///
+    /// If the object is of another store.
+    #[track_caller]
+    pub fn extern_object(&self, handle: ExternHandle) -> &Arc<dyn Any + Send + Sync> {
+        self.check(handle.store, "externref");
+        &self.externs[handle.index as usize]
+    }
+
+    /// An object of the host, or null, as a raw `externref`.
+    ///
+    /// # Panics
+    ///
+    /// If the object is of another store.
+    #[track_caller]
+    pub fn extern_to_raw(&self, handle: Option<ExternHandle>) -> RawValue {
+        RawValue::reference(handle.map_or(0, |handle| {
+            self.check(handle.store, "externref");
+            u64::from(handle.index) + 1
+        }))
+    }
+
+    /// The object that a raw `externref` names; `None` is null, or nothing of this store.
+    pub fn extern_from_raw(&self, value: RawValue) -> Option<ExternHandle> {
+        let index = u32::try_from(value.as_reference().checked_sub(1)?).ok()?;
+        ((index as usize) < self.externs.len()).then_some(ExternHandle { store: self.id, index })
+    }
+
+    /// Adds a memory; `definition` is its place in a context, or `None` to make one.
+    pub(crate) fn add_memory(
+        &mut self,
+        memory: LinearMemory,
+        definition: Option<NonNull<VMMemoryDefinition>>,
+    ) -> MemoryHandle {
+        let (definition, own) = place(definition, || VMMemoryDefinition {
+            base: Cell::new(std::ptr::null_mut()),
+            length: Cell::new(0),
+        });
+        let memory = StoreMemory { memory, definition, _own: own };
+        memory.publish();
+        self.memories.push(memory);
+        MemoryHandle { store: self.id, index: self.memories.len() as u32 - 1 }
+    }
+
+    /// Adds a table.
+    pub(crate) fn add_table(
+        &mut self,
+        elements: TableElements,
+        definition: Option<NonNull<VMTableDefinition>>,
+    ) -> TableHandle {
+        let (definition, own) = place(definition, || VMTableDefinition {
+            base: Cell::new(std::ptr::null_mut()),
+            length: Cell::new(0),
+        });
+        let mut table = StoreTable { elements, definition, _own: own };
+        table.publish();
+        self.tables.push(table);
+        TableHandle { store: self.id, index: self.tables.len() as u32 - 1 }
+    }
+
+    /// Adds a global, whose value the caller sets.
+    pub(crate) fn add_global(
+        &mut self,
+        ty: GlobalType,
+        definition: Option<NonNull<VMGlobalDefinition>>,
+    ) -> GlobalHandle {
+        let (definition, own) =
+            place(definition, || VMGlobalDefinition { bytes: UnsafeCell::new([0; 16]) });
+        self.globals.push(StoreGlobal { ty, definition, _own: own });
+        GlobalHandle { store: self.id, index: self.globals.len() as u32 - 1 }
+    }
+}
+
+/// A definition's place: the given one, or a new box, which is returned too.
+fn place<T>(given: Option<NonNull<T>>, make: impl FnOnce() -> T) -> (NonNull<T>, Option<Box<T>>) {
+    match given {
+        Some(place) => (place, None),
+        None => {
+            let mut own = Box::new(make());
+            (NonNull::from(&mut *own), Some(own))
+        }
+    }
+}
+
+impl Drop for StoreCore {
+    fn drop(&mut self) {
+        if let Some(stack) = self.spare_stack.take() {
+            self.engine.stacks().put(stack);
+        }
+    }
+}
+
+impl std::fmt::Debug for StoreCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreCore")
+            .field("id", &self.id)
+            .field("instances", &self.instances.len())
+            .finish_non_exhaustive()
+    }
+}

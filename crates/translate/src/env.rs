@@ -1,0 +1,78 @@
+//! What translating a function needs to know of its module and of the settings.
+
+use crate::costs::OperatorCosts;
+use cranelift_codegen::ir::{self, AbiParam, types};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use stillframe_abi::builtins::Builtin;
+use stillframe_abi::module::ModuleInfo;
+use stillframe_abi::types::{FuncType, ValType};
+use stillframe_abi::vmctx::VMOffsets;
+
+/// Which metering code does.
+#[derive(Clone, Debug)]
+pub(crate) struct Metering {
+    /// Count fuel, in the pinned register.
+    pub(crate) fuel: bool,
+    /// Test epochs.
+    pub(crate) epochs: bool,
+    /// What operators cost.
+    pub(crate) costs: OperatorCosts,
+}
+
+/// The module and settings that a function is translated in. Shared by all functions.
+pub(crate) struct ModuleEnv<'a> {
+    pub(crate) info: &'a ModuleInfo,
+    pub(crate) offsets: VMOffsets,
+    pub(crate) isa: &'a dyn TargetIsa,
+    pub(crate) metering: &'a Metering,
+}
+
+/// The Cranelift type of a wasm value. Vectors are `i8x16` wherever they are stored or passed;
+/// references are `i64`.
+pub(crate) fn clif_type(ty: ValType) -> ir::Type {
+    match ty {
+        ValType::I32 => types::I32,
+        ValType::I64 => types::I64,
+        ValType::F32 => types::F32,
+        ValType::F64 => types::F64,
+        ValType::V128 => types::I8X16,
+        ValType::FuncRef | ValType::ExternRef => types::I64,
+    }
+}
+
+/// The wasm type of the validator's type. Only types of supported proposals come here: the
+/// validator has refused the others.
+pub(crate) fn val_type(ty: wasmparser::ValType) -> ValType {
+    match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(r) if r.is_func_ref() => ValType::FuncRef,
+        wasmparser::ValType::Ref(_) => ValType::ExternRef,
+    }
+}
+
+/// The signature of a wasm function's code: `(callee vmctx, caller vmctx, params…) -> results…`.
+pub(crate) fn wasm_signature(ty: &FuncType) -> ir::Signature {
+    let mut sig = ir::Signature::new(CallConv::Tail);
+    sig.params.push(AbiParam::special(types::I64, ir::ArgumentPurpose::VMContext));
+    sig.params.push(AbiParam::new(types::I64));
+    sig.params.extend(ty.params().iter().map(|&p| AbiParam::new(clif_type(p))));
+    sig.returns.extend(ty.results().iter().map(|&r| AbiParam::new(clif_type(r))));
+    sig
+}
+
+/// The signature of a builtin.
+pub(crate) fn builtin_signature(builtin: Builtin) -> ir::Signature {
+    let mut sig = ir::Signature::new(match builtin {
+        Builtin::Checkpoint => CallConv::PreserveAll,
+        _ => CallConv::SystemV,
+    });
+    sig.params.extend((0..builtin.arity()).map(|_| AbiParam::new(types::I64)));
+    if builtin.has_result() {
+        sig.returns.push(AbiParam::new(types::I64));
+    }
+    sig
+}

@@ -1,0 +1,279 @@
+//! Translation of one function: the state that the operators in `ops/` work on.
+//!
+//! The translator is driven by [`FuncTranslator::translate_body`]: decode an operator, validate it,
+//! charge for it, give it a point, translate it. Wasm locals are Cranelift variables; the operand
+//! stack is a vector of Cranelift values; vectors are always `i8x16` there.
+
+use crate::env::{ModuleEnv, clif_type, wasm_signature};
+use crate::metering::OpenRun;
+use crate::ops;
+use crate::ops::control::ControlFrame;
+use crate::points::Points;
+use anyhow::Result;
+use cranelift_codegen::ir::{self, InstBuilder, Value, types};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use stillframe_abi::Trap;
+use stillframe_abi::builtins::Builtin;
+use stillframe_abi::frame_table::WasmPc;
+use stillframe_abi::types::ValType;
+use stillframe_abi::vmctx::offsets;
+use wasmparser::{FuncValidator, FunctionBody, Operator, WasmModuleResources};
+
+/// The state of translating one function.
+pub(crate) struct FuncTranslator<'a> {
+    pub(crate) builder: FunctionBuilder<'a>,
+    pub(crate) env: &'a ModuleEnv<'a>,
+    /// The callee's context: the first argument.
+    pub(crate) vmctx: Value,
+    /// Variables of the wasm locals, parameters first, with their types.
+    pub(crate) locals: Vec<(Variable, ValType)>,
+    /// The operand stack.
+    pub(crate) stack: Vec<Value>,
+    /// The control stack; the first frame is the function's.
+    pub(crate) control: Vec<ControlFrame>,
+    /// Whether the current operator can be reached.
+    pub(crate) reachable: bool,
+    pub(crate) points: Points,
+    /// The straight-line run that is being charged.
+    pub(crate) run: Option<OpenRun>,
+    /// The value of the operator before, if it was `i32.const` (zero-extended) or `i64.const`.
+    pub(crate) last_const: Option<u64>,
+    /// Functions of the module called so far, so that each is declared once.
+    pub(crate) func_refs: std::collections::HashMap<u32, ir::FuncRef>,
+    /// Signatures of function types of the module called so far.
+    pub(crate) sig_refs: std::collections::HashMap<u32, ir::SigRef>,
+}
+
+/// What translating a function leaves beside the Cranelift function.
+pub(crate) struct Translated {
+    pub(crate) points: Points,
+    /// Whether the body, as written, contains a call: if not, its prologue needs no stack test as
+    /// long as its frame fits the reserve.
+    pub(crate) calls: bool,
+}
+
+/// What the body contains, as written, reachable or not: it decides about the checkpoint at entry.
+#[derive(Default)]
+struct Contents {
+    has_loop: bool,
+    has_call: bool,
+}
+
+impl Contents {
+    fn scan(body: &FunctionBody<'_>) -> Result<Contents> {
+        let mut contents = Contents::default();
+        let mut ops = body.get_operators_reader()?;
+        while !ops.eof() && !(contents.has_loop && contents.has_call) {
+            match ops.read()? {
+                Operator::Loop { .. } => contents.has_loop = true,
+                Operator::Call { .. }
+                | Operator::CallIndirect { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. } => contents.has_call = true,
+                _ => {}
+            }
+        }
+        Ok(contents)
+    }
+}
+
+/// Validates and translates the body of function `index` into `func`.
+///
+/// # Errors
+///
+/// If the body is malformed or not valid.
+pub(crate) fn translate_function(
+    env: &ModuleEnv<'_>,
+    index: u32,
+    body: &FunctionBody<'_>,
+    validator: &mut FuncValidator<impl WasmModuleResources>,
+    func: &mut ir::Function,
+    context: &mut FunctionBuilderContext,
+) -> Result<Translated> {
+    let ty = env.info.func_type(index);
+    func.signature = wasm_signature(ty);
+    let mut builder = FunctionBuilder::new(func, context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    builder.seal_block(entry);
+    let params: Vec<Value> = builder.block_params(entry).to_vec();
+    let mut t = FuncTranslator {
+        builder,
+        env,
+        vmctx: params[0],
+        locals: Vec::new(),
+        stack: Vec::new(),
+        control: Vec::new(),
+        reachable: true,
+        points: Points::default(),
+        run: None,
+        last_const: None,
+        func_refs: Default::default(),
+        sig_refs: Default::default(),
+    };
+    for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
+        t.declare_local(ty, value);
+    }
+    let contents = t.translate_body(index, body, validator)?;
+    let FuncTranslator { builder, points, .. } = t;
+    builder.finalize(env.isa.frontend_config());
+    Ok(Translated { points, calls: contents.has_call })
+}
+
+impl FuncTranslator<'_> {
+    fn declare_local(&mut self, ty: ValType, value: Value) {
+        let var = self.builder.declare_var(clif_type(ty));
+        self.builder.def_var(var, value);
+        self.locals.push((var, ty));
+    }
+
+    fn translate_body(
+        &mut self,
+        index: u32,
+        body: &FunctionBody<'_>,
+        validator: &mut FuncValidator<impl WasmModuleResources>,
+    ) -> Result<Contents> {
+        let contents = Contents::scan(body)?;
+        let mut locals = body.get_locals_reader()?;
+        for _ in 0..locals.get_count() {
+            let offset = locals.original_position();
+            let (count, ty) = locals.read()?;
+            validator.define_locals(offset, count, ty)?;
+            let ty = crate::env::val_type(ty);
+            for _ in 0..count {
+                let zero = self.zero(ty);
+                self.declare_local(ty, zero);
+            }
+        }
+
+        let mut ops = body.get_operators_reader()?;
+        let start = WasmPc(ops.original_position() as u32);
+        let loc = self.points.start_point(start, None);
+        self.builder.set_srcloc(loc);
+        if contents.has_loop || contents.has_call {
+            self.checkpoint();
+        }
+        self.charge(u64::from(self.env.metering.costs.function_entry()));
+        ops::control::push_function_frame(self, index);
+        while !self.control.is_empty() {
+            let pc = WasmPc(ops.original_position() as u32);
+            let op = ops.read()?;
+            validator.op(u64::from(pc.0), &op)?;
+            self.translate_operator(&op, pc)?;
+        }
+        ops.finish()?;
+        Ok(contents)
+    }
+
+    /// Charges for the operator, gives it a point and translates it.
+    fn translate_operator(&mut self, op: &Operator<'_>, pc: WasmPc) -> Result<()> {
+        if self.reachable {
+            // A bulk operation's checkpoint comes first, so that at its slow path only what was
+            // executed is charged.
+            ops::bulk::checkpoint_before(self, op, pc);
+            let charged = self.charge(u64::from(self.env.metering.costs.of(op)));
+            let loc = self.points.start_point(pc, charged);
+            self.builder.set_srcloc(loc);
+        }
+        if ops::control::translate(self, op)? {
+        } else if !self.reachable
+            || ops::variable::translate(self, op)
+            || ops::numeric::translate(self, op)
+            || ops::memory::translate(self, op)
+            || ops::call::translate(self, op)
+            || ops::simd::translate(self, op)
+            || ops::table::translate(self, op)
+            || ops::bulk::translate(self, op)
+        {
+        } else {
+            anyhow::bail!("operator {op:?} at offset {:#x} is not supported", pc.0);
+        }
+        self.last_const = match *op {
+            Operator::I32Const { value } => Some(u64::from(value as u32)),
+            Operator::I64Const { value } => Some(value as u64),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    /// Pushes a value.
+    pub(crate) fn push(&mut self, value: Value) {
+        self.stack.push(value);
+    }
+
+    /// Pops a value. Validation has made sure that there is one.
+    pub(crate) fn pop(&mut self) -> Value {
+        self.stack.pop().expect("validated operand stack")
+    }
+
+    /// Pops two values; the second was on top.
+    pub(crate) fn pop2(&mut self) -> (Value, Value) {
+        let second = self.pop();
+        (self.pop(), second)
+    }
+
+    /// Pops three values; the third was on top.
+    pub(crate) fn pop3(&mut self) -> (Value, Value, Value) {
+        let third = self.pop();
+        let (first, second) = self.pop2();
+        (first, second, third)
+    }
+
+    /// Pops `n` values, in the order in which they were pushed.
+    pub(crate) fn pop_many(&mut self, n: usize) -> Vec<Value> {
+        self.stack.split_off(self.stack.len() - n)
+    }
+
+    /// The first value of a local of this type.
+    pub(crate) fn zero(&mut self, ty: ValType) -> Value {
+        match ty {
+            ValType::F32 => self.builder.ins().f32const(0.0),
+            ValType::F64 => self.builder.ins().f64const(0.0),
+            ValType::V128 => {
+                let zero = self.builder.func.dfg.constants.insert(vec![0; 16].into());
+                self.builder.ins().vconst(types::I8X16, zero)
+            }
+            ty => self.builder.ins().iconst(clif_type(ty), 0),
+        }
+    }
+
+    /// Flags of a load from a structure of the runtime that never changes: it may be hoisted.
+    pub(crate) fn constant_flags() -> ir::MemFlagsData {
+        ir::MemFlagsData::trusted().with_readonly().with_can_move()
+    }
+
+    /// Loads a constant 64-bit field of the context.
+    pub(crate) fn load_vmctx_constant(&mut self, offset: usize) -> Value {
+        let (vmctx, flags) = (self.vmctx, Self::constant_flags());
+        self.builder.ins().load(types::I64, flags, vmctx, offset as i32)
+    }
+
+    /// Traps for `trap` if `condition` is not zero.
+    pub(crate) fn trap_if(&mut self, condition: Value, trap: Trap) {
+        self.builder.ins().trapnz(condition, Points::fixed_code(trap));
+    }
+
+    /// Traps for `trap` if `condition` is zero.
+    pub(crate) fn trap_unless(&mut self, condition: Value, trap: Trap) {
+        self.builder.ins().trapz(condition, Points::fixed_code(trap));
+    }
+
+    /// Calls a builtin. `args` are all its arguments but the context, as `i64`. The fuel counter
+    /// goes to memory and comes back.
+    pub(crate) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
+        if self.env.metering.fuel {
+            crate::metering::store_fuel(&mut self.builder, self.vmctx);
+        }
+        let table = self.load_vmctx_constant(offsets::BUILTINS);
+        let flags = Self::constant_flags();
+        let code = self.builder.ins().load(types::I64, flags, table, builtin.offset() as i32);
+        let sig = self.builder.import_signature(crate::env::builtin_signature(builtin));
+        let args: Vec<Value> = std::iter::once(self.vmctx).chain(args.iter().copied()).collect();
+        let call = self.builder.ins().call_indirect(sig, code, &args);
+        if self.env.metering.fuel {
+            crate::metering::load_fuel(&mut self.builder, self.vmctx);
+        }
+        self.builder.inst_results(call).first().copied()
+    }
+}

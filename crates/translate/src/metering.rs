@@ -1,0 +1,244 @@
+//! Where fuel and epochs are tested, and where fuel is charged (DESIGN section 5).
+//!
+//! # The contract
+//!
+//! A *checkpoint* stands at the entry of every function whose body contains a loop or a call, at
+//! every loop header, in the wasm-to-host trampoline, and before each bulk operation whose cost is
+//! not a constant of at most [`SMALL_BULK_COST`]. It tests first: execution goes on if at least
+//! one unit of fuel is left (at a bulk operation: at least the operation's cost), and if the epoch
+//! is before the deadline.
+//!
+//! A *run* is a stretch of operators that are executed one after the other unless one traps: it
+//! ends at every call, checkpoint and branch. It is charged as a whole where it starts, so that
+//! the counter is exact at every frozen point: there no run is open. A trap inside a run gives
+//! back what was charged and not executed (`points.rs`). The operator that traps counts as
+//! executed.
+//!
+//! # The code
+//!
+//! The counter lives in the pinned register: negative, counting up. A run is `add r15, cost`; a
+//! checkpoint is `test r15, r15; jns cold`. The slow path is in a cold block and calls with the
+//! `PreserveAll` convention, so the hot path spills nothing for it.
+
+use crate::func::FuncTranslator;
+use crate::points::RunId;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, Value, types};
+use stillframe_abi::builtins::Builtin;
+use stillframe_abi::limits::offsets as limits;
+use stillframe_abi::vmctx::offsets as vmctx;
+
+/// A bulk operation whose cost is a constant of at most this many units has no checkpoint.
+pub(crate) const SMALL_BULK_COST: u64 = 128;
+
+/// The run that is open, if any.
+#[derive(Debug)]
+pub(crate) struct OpenRun {
+    id: RunId,
+    cost: u64,
+    /// `iconst` of the cost, patched when the run ends, and what adds it to the counter.
+    constant: ir::Inst,
+    charge: [ir::Inst; 3],
+}
+
+impl FuncTranslator<'_> {
+    /// Adds `cost` to the open run, which is started here if none is. Returns the run and its cost
+    /// so far, for the operator's point.
+    pub(crate) fn charge(&mut self, cost: u64) -> Option<(RunId, u64)> {
+        if !self.env.metering.fuel {
+            return None;
+        }
+        if self.run.is_none() {
+            let id = self.points.start_run();
+            let fuel = self.builder.ins().get_pinned_reg(types::I64);
+            let amount = self.builder.ins().iconst(types::I64, 0);
+            let sum = self.builder.ins().iadd(fuel, amount);
+            let set = self.builder.ins().set_pinned_reg(sum);
+            let def = |value| self.builder.func.dfg.value_def(value).unwrap_inst();
+            let (constant, charge) = (def(amount), [set, def(sum), def(fuel)]);
+            self.run = Some(OpenRun { id, cost: 0, constant, charge });
+        }
+        let run = self.run.as_mut().expect("started above");
+        run.cost = run.cost.saturating_add(cost);
+        Some((run.id, run.cost))
+    }
+
+    /// Ends the open run, if there is one: what it charges where it started is now known.
+    pub(crate) fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        self.points.end_run(run.id, run.cost);
+        let func = &mut self.builder.func;
+        if run.cost == 0 {
+            for inst in run.charge.into_iter().chain([run.constant]) {
+                func.layout.remove_inst(inst);
+            }
+            return;
+        }
+        // The cost of a run fits: 2^32 operators of 2^31 each would be needed to pass i64.
+        let cost = i64::try_from(run.cost).unwrap_or(i64::MAX);
+        func.dfg.insts[run.constant] = ir::InstructionData::UnaryImm {
+            opcode: ir::Opcode::Iconst,
+            imm: ir::immediates::Imm64::new(cost),
+        };
+    }
+
+    /// A checkpoint at a function's entry or a loop's header. No run may be open.
+    pub(crate) fn checkpoint(&mut self) {
+        if self.env.metering.fuel || self.env.metering.epochs {
+            let vmctx = self.vmctx;
+            let metering = self.env.metering;
+            emit_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, None);
+        }
+    }
+
+    /// The checkpoint before a bulk operation on `units` bytes, elements or pages (`i64`) that cost
+    /// `per_unit` each, and the charge for them. `constant` is the number of units when the operator
+    /// right before is a constant.
+    ///
+    /// Ends the open run and starts none; the operator's own cost must have been charged into a
+    /// run *after* this, so call it before [`FuncTranslator::charge`]'s next use.
+    pub(crate) fn bulk_checkpoint(&mut self, units: Value, per_unit: u32, constant: Option<u64>) {
+        let per_unit = u64::from(per_unit);
+        let constant_cost = constant.map(|units| units.saturating_mul(per_unit));
+        if let Some(cost) = constant_cost
+            && cost <= SMALL_BULK_COST
+        {
+            self.charge(cost);
+            return;
+        }
+        let metering = self.env.metering;
+        if !metering.fuel && !metering.epochs {
+            return;
+        }
+        self.end_run();
+        let cost = (metering.fuel && per_unit > 0).then(|| self.bulk_cost(units, per_unit));
+        let vmctx = self.vmctx;
+        emit_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, cost);
+        if let Some(cost) = cost {
+            let fuel = self.builder.ins().get_pinned_reg(types::I64);
+            let sum = saturating_add(&mut self.builder, fuel, cost);
+            self.builder.ins().set_pinned_reg(sum);
+        }
+    }
+
+    /// `units × per_unit`, at most `i64::MAX`.
+    fn bulk_cost(&mut self, units: Value, per_unit: u64) -> Value {
+        let ins = |t: &mut Self, imm| t.builder.ins().iconst(types::I64, imm);
+        let max = ins(self, i64::MAX);
+        let max_units = ins(self, i64::MAX / per_unit as i64);
+        let factor = ins(self, per_unit as i64);
+        let cost = self.builder.ins().imul(units, factor);
+        let fits = self.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, units, max_units);
+        self.builder.ins().select(fits, cost, max)
+    }
+}
+
+/// `fuel + cost` for a `cost` that is not negative, at most `i64::MAX`.
+fn saturating_add(
+    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+    fuel: Value,
+    cost: Value,
+) -> Value {
+    let sum = builder.ins().iadd(fuel, cost);
+    let max = builder.ins().iconst(types::I64, i64::MAX);
+    let overflow = builder.ins().icmp(IntCC::SignedLessThan, sum, fuel);
+    builder.ins().select(overflow, max, sum)
+}
+
+/// Emits the test of a checkpoint and its slow path. `cost`, if given, is what must be left
+/// (not negative); otherwise one unit must be left. Leaves the builder in the block where execution
+/// goes on.
+///
+/// `vmctx` may be an instance's context or, in a wasm-to-host trampoline, the host function's: the
+/// fields used here are at the same offsets in both.
+pub(crate) fn emit_checkpoint(
+    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+    vmctx: Value,
+    fuel: bool,
+    epochs: bool,
+    cost: Option<Value>,
+) {
+    let cold = builder.create_block();
+    builder.set_cold_block(cold);
+    let go_on = builder.create_block();
+    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+
+    if fuel {
+        let counter = builder.ins().get_pinned_reg(types::I64);
+        let mut stop = builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0);
+        if let Some(cost) = cost {
+            let after = saturating_add(builder, counter, cost);
+            let too_much = builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, after, 0);
+            stop = builder.ins().bor(stop, too_much);
+        }
+        let next = if epochs { builder.create_block() } else { go_on };
+        builder.ins().brif(stop, cold, &[], next, &[]);
+        if epochs {
+            builder.switch_to_block(next);
+            builder.seal_block(next);
+        }
+    }
+    if epochs {
+        let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
+        let epoch_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::EPOCH as i32);
+        let flags = ir::MemFlagsData::trusted();
+        let now = builder.ins().load(types::I64, flags, epoch_ptr, 0);
+        let deadline =
+            builder.ins().load(types::I64, flags, limits_ptr, limits::EPOCH_DEADLINE as i32);
+        let reached = builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, deadline);
+        builder.ins().brif(reached, cold, &[], go_on, &[]);
+    }
+
+    builder.switch_to_block(cold);
+    builder.seal_block(cold);
+    let one = builder.ins().iconst(types::I64, 1);
+    let need = match cost {
+        Some(cost) => builder.ins().umax(cost, one),
+        None => one,
+    };
+    call_checkpoint(builder, vmctx, fuel, need);
+    builder.ins().jump(go_on, &[]);
+    builder.switch_to_block(go_on);
+    builder.seal_block(go_on);
+}
+
+/// The slow path itself: the counter goes to memory and comes back, because the host may add to
+/// it, or suspend the call here and resume it later.
+fn call_checkpoint(
+    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+    vmctx: Value,
+    fuel: bool,
+    need: Value,
+) {
+    if fuel {
+        store_fuel(builder, vmctx);
+    }
+    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let table = builder.ins().load(types::I64, constant, vmctx, vmctx::BUILTINS as i32);
+    let code =
+        builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
+    let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
+    builder.ins().call_indirect(sig, code, &[vmctx, need]);
+    if fuel {
+        load_fuel(builder, vmctx);
+    }
+}
+
+/// Stores the counter to `VMRuntimeLimits::fuel_consumed`: before every exit to the runtime.
+pub(crate) fn store_fuel(builder: &mut cranelift_frontend::FunctionBuilder<'_>, vmctx: Value) {
+    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
+    let counter = builder.ins().get_pinned_reg(types::I64);
+    let flags = ir::MemFlagsData::trusted();
+    builder.ins().store(flags, counter, limits_ptr, limits::FUEL_CONSUMED as i32);
+}
+
+/// Loads the counter from `VMRuntimeLimits::fuel_consumed`: after every way back into wasm.
+pub(crate) fn load_fuel(builder: &mut cranelift_frontend::FunctionBuilder<'_>, vmctx: Value) {
+    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
+    let flags = ir::MemFlagsData::trusted();
+    let counter =
+        builder.ins().load(types::I64, flags, limits_ptr, limits::FUEL_CONSUMED as i32);
+    builder.ins().set_pinned_reg(counter);
+}

