@@ -8,14 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use wasmtime::{Caller, Config, Engine, Linker, Module, OptLevel, RegallocAlgorithm, Store};
+use wasmtime::{Caller, Config, Engine, Linker, Module, Store};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{Deterministic, FsPerms, HostMonotonicClock, HostWallClock};
@@ -28,7 +26,7 @@ pub const CLOCK: Duration = Duration::from_secs(1_000_000_000);
 /// The bytes that random numbers are made of, again and again.
 pub const RANDOM: [u8; 8] = [0x51, 0x1f, 0xa3, 0x08, 0xc4, 0x77, 0x2e, 0x9d];
 
-/// More fuel than any of the programs uses: Yosys, the hungriest, takes some 10¹⁰.
+/// More fuel than any of the programs uses: the hungriest take some 10¹⁰.
 pub const BUDGET: u64 = 1 << 40;
 
 /// A program, one way to start it, and what is to be compared afterwards.
@@ -118,7 +116,11 @@ pub fn programs() -> Vec<Program> {
     vec![
         Program {
             scripted: true,
-            ..Program::new("micropython", "micropython.wasm", "micropython puzzles.py one two")
+            ..Program::new(
+                "micropython",
+                "micropython.wasm",
+                "micropython -X heapsize=4M puzzles.py one two",
+            )
         }
         .inputs(&["puzzles.py"])
         .outputs(&["report.json"])
@@ -317,11 +319,6 @@ pub fn run_micropython_with_wasmtime(
     run(program, work_dir, fuel, Some(host))
 }
 
-/// What wasm frames may take of a stack. MicroPython stops a recursion by the size of its own stack,
-/// in linear memory, and must get that far: with good code it takes less than half a megabyte, with
-/// the code of [`compiled`] several.
-const WASM_STACK: usize = 16 << 20;
-
 struct State {
     wasi: WasiP1Ctx,
     host: Option<HostCall>,
@@ -370,12 +367,7 @@ fn run(
         wasi.preopened_dir(&mount.host, mount.guest, perms).map_err(told)?;
     }
     let state = State { wasi: wasi.build_p1(), host };
-    // Wasmtime runs wasm on the stack of the thread that calls it, and a test's thread has 2 MiB.
-    let (ended, fuel_consumed) = thread::scope(|scope| {
-        let thread = thread::Builder::new().stack_size(2 * WASM_STACK);
-        let running = thread.spawn_scoped(scope, || start(&module, state, fuel).map_err(told))?;
-        running.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })?;
+    let (ended, fuel_consumed) = start(&module, state, fuel).map_err(told)?;
     let exit_code = match ended {
         Ok(()) => 0,
         Err(error) => match error.downcast_ref::<I32Exit>() {
@@ -430,10 +422,8 @@ fn host_call(
     state.host.as_mut().map_or(-1, |host| answer_host_call(memory, args, host))
 }
 
-/// Compiles a module, or takes what was compiled before: several programs share one.
-///
-/// The compiler is told to be quick, not good. It changes neither results nor fuel, and of the two
-/// minutes that an oracle for Yosys would take, compiling is nearly all.
+/// Compiles a module, or takes what was compiled before: several programs share one, and of the time
+/// that an oracle takes, compiling is nearly all.
 fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
     static MODULES: Mutex<BTreeMap<(PathBuf, bool), Module>> = Mutex::new(BTreeMap::new());
     // Held while compiling, so that two threads never compile the same module; the compiler has
@@ -444,12 +434,7 @@ fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
         return Ok(module.clone());
     }
     let mut config = Config::new();
-    config
-        .consume_fuel(fuel)
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(2 * WASM_STACK) // must be larger, though nothing here is async
-        .cranelift_opt_level(OptLevel::None)
-        .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    config.consume_fuel(fuel);
     let engine = Engine::new(&config).map_err(told)?;
     let bytes = fs::read(wasm).with_context(|| format!("reading {}", wasm.display()))?;
     let module = Module::new(&engine, bytes).map_err(told)?;

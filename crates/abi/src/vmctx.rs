@@ -128,7 +128,9 @@ pub const MEMORY32_MAX_ACCESS: usize = 16;
 /// and written, and every access to one of the others faults.
 ///
 /// Generated code does not test the bounds of a 32-bit memory: it accesses `base + index + offset`,
-/// where the index and the static offset are each below 2^32, and relies on the fault.
+/// where the index and the static offset are each below 2^32, and relies on the fault. (Accesses to
+/// a 64-bit memory are compared with its length; one that is out of bounds goes to address 0, and
+/// faults there.)
 pub const MEMORY32_RESERVATION: usize = (8 << 30) + (64 << 10);
 
 const _: () = assert!(MEMORY32_RESERVATION >= 2 * (u32::MAX as usize) + MEMORY32_MAX_ACCESS);

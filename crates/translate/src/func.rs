@@ -169,6 +169,9 @@ impl FuncTranslator<'_> {
     /// Charges for the operator, gives it a point and translates it.
     fn translate_operator(&mut self, op: &Operator<'_>, pc: WasmPc) -> Result<()> {
         if self.reachable {
+            if self.points.end_chunk() {
+                self.builder.ins().sequence_point();
+            }
             // A bulk operation's checkpoint comes first, so that at its slow path only what was
             // executed is charged.
             ops::bulk::checkpoint_before(self, op, pc);

@@ -99,6 +99,8 @@ impl FuncTranslator<'_> {
     /// run *after* this, so call it before [`FuncTranslator::charge`]'s next use.
     pub(crate) fn bulk_checkpoint(&mut self, units: Value, per_unit: u32, constant: Option<u64>) {
         let per_unit = u64::from(per_unit);
+        // What costs nothing per unit (`memory.grow` by default) has a constant cost too.
+        let constant = if per_unit == 0 { Some(0) } else { constant };
         let constant_cost = constant.map(|units| units.saturating_mul(per_unit));
         if let Some(cost) = constant_cost
             && cost <= SMALL_BULK_COST
@@ -111,7 +113,7 @@ impl FuncTranslator<'_> {
             return;
         }
         self.end_run();
-        let cost = (metering.fuel && per_unit > 0).then(|| self.bulk_cost(units, per_unit));
+        let cost = metering.fuel.then(|| self.bulk_cost(units, per_unit));
         let vmctx = self.vmctx;
         emit_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, cost);
         if let Some(cost) = cost {

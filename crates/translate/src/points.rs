@@ -9,20 +9,25 @@
 //!
 //! Cranelift sinks a load into the instruction that uses it, and then the fault carries the
 //! *later* operator's `SourceLoc`. Its `TrapCode` survives the move. So a load's trap code is the
-//! number of its *site* in a chunk of at most [`CHUNK_SITES`] sites. A load cannot move past
-//! another load, store or trapping instruction, hence not past another site; it can at most be
-//! found under a point of the chunk that starts right after it. Chunks use two ranges of codes in
-//! turn, so that such a straggler is recognised. All other trapping instructions stay where they
-//! are and use one fixed code for each [`Trap`].
+//! number of its *site* in a chunk of at most [`CHUNK_SITES`] sites, and the `SourceLoc` says which
+//! chunk.
+//!
+//! How far can a load move? Not past an instruction with an effect, but for one: another load that
+//! is sunk too. So a row of loads, all used later, can all sink as far as to their uses, each past
+//! the sites of all those behind it. To bound that, the translator emits a barrier where a chunk
+//! ends ([`Points::end_chunk`]): no load leaves its chunk. All other trapping instructions stay
+//! where they are and use one fixed code for each [`Trap`].
 
 use cranelift_codegen::ir::{SourceLoc, TrapCode};
 use stillframe_abi::Trap;
 use stillframe_abi::frame_table::WasmPc;
 
-/// Sites in a chunk.
-const CHUNK_SITES: usize = 100;
-/// The first of the fixed codes: after the codes of even and odd chunks.
-const FIXED: u8 = 2 * CHUNK_SITES as u8 + 1;
+/// Sites in a chunk, at most.
+const CHUNK_SITES: usize = 200;
+/// Sites of one operator, at most.
+const OPERATOR_SITES: usize = 4;
+/// The codes after this one are the fixed ones.
+const FIXED: u8 = CHUNK_SITES as u8;
 
 /// The number of a straight-line run in its function. Each run is charged where it starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,16 +93,28 @@ impl Points {
         SourceLoc::new(self.points.len() as u32 - 1)
     }
 
+    /// Ends the chunk if the next operator's sites might not fit it. Then a barrier must be emitted
+    /// that no load sinks past. To be called between two operators.
+    pub(crate) fn end_chunk(&mut self) -> bool {
+        let full = |chunk: &Chunk| chunk.sites.len() > CHUNK_SITES - OPERATOR_SITES;
+        let ends = self.chunks.last().is_some_and(full);
+        if ends {
+            let first_point = self.points.len() as u32;
+            self.chunks.push(Chunk { first_point, sites: Vec::new() });
+        }
+        ends
+    }
+
     /// The trap code for a load or store of the current point's operator that can fault.
     pub(crate) fn memory_site(&mut self) -> TrapCode {
         let point = self.points.len() as u32 - 1;
-        if self.chunks.last().is_none_or(|chunk| chunk.sites.len() == CHUNK_SITES) {
+        if self.chunks.is_empty() {
             self.chunks.push(Chunk { first_point: point, sites: Vec::new() });
         }
-        let odd = (self.chunks.len() - 1) % 2;
         let chunk = self.chunks.last_mut().expect("just pushed");
         chunk.sites.push(point);
-        TrapCode::unwrap_user((odd * CHUNK_SITES + chunk.sites.len()) as u8)
+        assert!(chunk.sites.len() <= CHUNK_SITES, "end_chunk comes before every operator");
+        TrapCode::unwrap_user(chunk.sites.len() as u8)
     }
 
     /// The trap code of an instruction that traps for `trap` and cannot move.
@@ -141,14 +158,9 @@ impl Points {
         if let Some(trap) = fixed {
             return Some((trap, self.resolve(loc)?));
         }
-        let code = usize::from(code.as_raw().get()) - 1;
-        let (odd, site) = (code / CHUNK_SITES, code % CHUNK_SITES);
         let after = self.chunks.partition_point(|chunk| chunk.first_point <= loc.bits());
-        let chunk = match after.checked_sub(1)? {
-            chunk if chunk % 2 == odd => chunk,
-            straggler => straggler.checked_sub(1)?,
-        };
-        let point = *self.chunks[chunk].sites.get(site)?;
+        let chunk = &self.chunks[after.checked_sub(1)?];
+        let point = *chunk.sites.get(usize::from(code.as_raw().get()) - 1)?;
         Some((Trap::MemoryOutOfBounds, self.resolve_point(point)?))
     }
 }
@@ -158,23 +170,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_load_is_found_by_its_site_also_under_a_later_operator_and_in_the_next_chunk() {
+    fn a_load_is_found_by_its_site_also_under_any_later_operator_of_its_chunk() {
         let mut points = Points::default();
         let run = points.start_run();
-        let mut codes = Vec::new();
-        let mut locs = Vec::new();
-        for i in 0..350u32 {
-            locs.push(points.start_point(WasmPc(1000 + i), Some((run, u64::from(i) + 1))));
-            codes.push(points.memory_site());
+        let (mut sites, mut starts) = (Vec::new(), vec![0]);
+        for i in 0..500u32 {
+            if points.end_chunk() {
+                starts.push(i);
+            }
+            let loc = points.start_point(WasmPc(1000 + i), Some((run, u64::from(i) + 1)));
+            sites.push((loc, points.memory_site()));
         }
-        points.end_run(run, 350);
-        for i in 0..350 {
-            // Under its own operator, and sunk into the next one, which has a site of its own.
-            for under in [i, (i + 1).min(349)] {
-                let (trap, resolved) = points.resolve_trap(locs[under], codes[i]).unwrap();
-                assert_eq!(trap, Trap::MemoryOutOfBounds);
-                assert_eq!(resolved.wasm_pc, WasmPc(1000 + i as u32));
-                assert_eq!(resolved.refund, 349 - i as u64);
+        points.end_run(run, 500);
+        assert_eq!(starts.len(), 3);
+        starts.push(500);
+        for chunk in starts.windows(2) {
+            for i in chunk[0]..chunk[1] {
+                for under in i..chunk[1] {
+                    let (loc, code) = (sites[under as usize].0, sites[i as usize].1);
+                    let (trap, resolved) = points.resolve_trap(loc, code).unwrap();
+                    assert_eq!(trap, Trap::MemoryOutOfBounds);
+                    assert_eq!(resolved.wasm_pc, WasmPc(1000 + i));
+                    assert_eq!(resolved.refund, u64::from(499 - i));
+                }
             }
         }
     }

@@ -319,7 +319,10 @@ pub(crate) mod tests {
                     (i64.load offset=0xfffffffffffffff8 (local.get 0))))"#,
             false,
         );
-        let is_0 = |func, value| matches!(def(func, value), InstructionData::UnaryImm { imm, .. } if imm.bits() == 0);
+        let is_0 = |func, value| match *def(func, value) {
+            InstructionData::UnaryImm { imm, .. } => imm.bits() == 0,
+            _ => false,
+        };
         let func = &functions[0];
         assert_eq!(accesses(func).len(), 2);
         for (_, address, offset) in accesses(func) {

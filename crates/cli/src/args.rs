@@ -1,0 +1,178 @@
+//! The command line: what can be asked, and the help that a newcomer can work from.
+
+use anyhow::{Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs WebAssembly programs, with limits that hold and errors that say where.
+#[derive(Parser, Debug)]
+#[command(name = "stillframe", version, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  stillframe demo                                   see what it does, in a few seconds
+  stillframe run prog.wasm --its-own-option a b     run a WASI program; the rest is its arguments
+  stillframe run --dir . prog.wasm in.txt           let it use the files of this folder
+  stillframe run --fuel 1000000 prog.wasm           let it execute so many operators, and no more
+  stillframe run --timeout 500ms prog.wat           stop it after half a second
+  stillframe run --invoke add math.wat 1 2          call an export and print its results
+  stillframe compile prog.wasm -o prog.elf          compile once ...
+  stillframe run prog.elf                           ... and start without compiling
+
+'stillframe help run' says more about a command.";
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a program, or call one of a module's functions
+    Run(RunArgs),
+    /// Run script files of the WebAssembly test suite
+    Wast(WastArgs),
+    /// Compile a module to native code on disk
+    Compile(CompileArgs),
+    /// Show the main job: compile, meter, interrupt, and read a trap
+    Demo,
+}
+
+/// Arguments of `stillframe run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The program's exit code is the command's. A trap is reported on standard error, with a backtrace, \
+and exits with 134; whatever keeps the program from running exits with 1.
+
+Without --invoke the module must export '_start', as WASI commands do. With it, a module that \
+exports '_initialize' is initialized first, and the arguments are read by the function's type: \
+integers in decimal or with 0x, floats, v128 as an integer, references as 'null'.
+
+Compiled files hold native code that runs as it is, with all rights of this process: run only \
+those that you compiled yourself or would run without a sandbox.")]
+pub struct RunArgs {
+    /// Stop the program when it has consumed this much fuel (about 1 per operator)
+    #[arg(long, value_name = "N")]
+    pub fuel: Option<u64>,
+    /// Stop the program after this long: 500ms, 2s, 1.5s, 3m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Call this exported function with ARGS, and print its results, one a line
+    #[arg(long, value_name = "FUNC")]
+    pub invoke: Option<String>,
+    /// Let the program use a folder; GUEST is its name there (the same, unless given)
+    #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = parse_dir)]
+    pub dirs: Vec<(PathBuf, String)>,
+    /// Set a variable in the program's environment, which is empty otherwise
+    #[arg(long = "env", value_name = "K=V", value_parser = parse_env)]
+    pub env: Vec<(String, String)>,
+    /// The module: .wasm, .wat, or what 'stillframe compile' made of one
+    pub file: PathBuf,
+    /// What the program gets as its arguments; everything after FILE
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Arguments of `stillframe wast`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each script is a line on standard output, 'FILE: N passed, M failed', and after all of them comes \
+the total. What failed, where and why, goes to standard error. The command exits with 1 if a \
+directive failed.")]
+pub struct WastArgs {
+    /// The scripts
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `stillframe compile`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The file is ELF, and fits this version of Stillframe and processors that have what this one has. \
+It ends with a checksum: a damaged file is refused. The checksum is no signature: a compiled file \
+is native code, and running one means trusting whoever made it.
+
+'run --fuel' needs a file that was compiled with --fuel, and 'run --timeout' one with --epochs.")]
+pub struct CompileArgs {
+    /// The module: .wasm or .wat
+    pub file: PathBuf,
+    /// Where the compiled file goes
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Count fuel in the code, so that it can be run with --fuel
+    #[arg(long)]
+    pub fuel: bool,
+    /// Test epochs in the code, so that it can be run with --timeout
+    #[arg(long)]
+    pub epochs: bool,
+}
+
+fn parse_duration(text: &str) -> Result<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds_per_unit = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "" => bail!("a unit is missing: ms, s, m or h, as in 500ms or 2s"),
+        _ => bail!("there is no unit {unit:?}; use ms, s, m or h, as in 500ms or 2s"),
+    };
+    let Ok(number) = number.parse::<f64>() else { bail!("{number:?} is not a number") };
+    let duration = Duration::try_from_secs_f64(number * seconds_per_unit)?;
+    ensure!(!duration.is_zero(), "it must be longer than 0");
+    Ok(duration)
+}
+
+fn parse_dir(text: &str) -> Result<(PathBuf, String)> {
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    ensure!(!host.is_empty(), "the host's folder is missing");
+    ensure!(!guest.is_empty(), "the guest's name for the folder is missing");
+    Ok((PathBuf::from(host), guest.to_string()))
+}
+
+fn parse_env(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => bail!("it must look like NAME=VALUE"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_a_length() {
+        assert_eq!(parse_duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(parse_duration("1.5s").unwrap(), Duration::from_millis(1500));
+        assert_eq!(parse_duration("2m").unwrap(), Duration::from_secs(120));
+        for bad in ["", "5", "ms", "5 s", "-1s", "5parsecs", "1.2.3s", "0ms", "1e999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn folders_have_the_same_name_unless_given() {
+        assert_eq!(parse_dir("a/b").unwrap(), (PathBuf::from("a/b"), "a/b".to_string()));
+        assert_eq!(parse_dir("a::/").unwrap(), (PathBuf::from("a"), "/".to_string()));
+        assert!(parse_dir("::x").is_err() && parse_dir("x::").is_err());
+    }
+
+    #[test]
+    fn options_after_the_file_are_the_programs() {
+        let parsed = Cli::parse_from(["stillframe", "run", "--fuel", "5", "p.wasm", "--fuel", "-x"]);
+        let Command::Run(run) = parsed.command else { panic!("not run") };
+        assert_eq!(run.fuel, Some(5));
+        assert_eq!(run.args, ["--fuel", "-x"]);
+    }
+}

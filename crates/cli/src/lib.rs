@@ -1,0 +1,47 @@
+//! The command `stillframe`, as a library: so that tests can use its parts.
+//!
+//! ```text
+//!   main.rs ──► args.rs            what was asked
+//!               run.rs             one program: limits, WASI, exit code, traps
+//!                 values.rs        arguments and results of --invoke
+//!                 report.rs        how a trap is shown
+//!                 timeout.rs       --timeout
+//!               compile.rs         a module to native code on disk
+//!               demo.rs            the program built into the command
+//!               wast/              scripts of the WebAssembly test suite
+//!               load.rs            a file to a module; progress.rs shows how far it is
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod wast;
+
+mod compile;
+mod demo;
+mod load;
+mod progress;
+mod report;
+mod run;
+mod timeout;
+mod values;
+
+use args::Command;
+use std::process::ExitCode;
+
+/// The command's exit code after a trap, as that of a process that aborted.
+pub const EXIT_TRAP: u8 = 134;
+
+/// Does what was asked and answers the process's exit code.
+///
+/// # Errors
+///
+/// If it could not be done; the caller reports the error and exits with 1.
+pub fn main(cli: args::Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Wast(args) => wast::command(&args),
+        Command::Compile(args) => compile::compile(&args),
+        Command::Demo => demo::demo(),
+    }
+}
