@@ -12,7 +12,7 @@
 //!               load.rs            a file to a module; progress.rs shows how far it is
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod args;
 pub mod wast;

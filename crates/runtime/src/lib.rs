@@ -24,6 +24,7 @@ mod host;
 mod image;
 mod instance;
 mod limiter;
+mod mapping;
 mod memory;
 mod module;
 mod objects;

@@ -4,7 +4,8 @@ use crate::code::{self, CodeMemory, CodeOwner};
 use crate::engine::EngineShared;
 use crate::image::MemoryImage;
 use anyhow::{Context, Result, ensure};
-use std::sync::{Arc, Weak};
+use std::any::Any;
+use std::sync::{Arc, OnceLock, Weak};
 use stillframe_abi::artifact::{Artifact, CompileSettings};
 use stillframe_abi::frame_table::{FrameTable, NativeOffset, Row, WasmPc};
 use stillframe_abi::module::ModuleInfo;
@@ -22,7 +23,9 @@ pub struct CompiledModule {
     text_len: usize,
     frame_table: Vec<u8>,
     data: Vec<u8>,
-    dwarf: Vec<(String, Vec<u8>)>,
+    dwarf: Vec<(String, Arc<[u8]>)>,
+    /// What [`CompiledModule::debug_cache`] keeps.
+    debug_cache: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// By defined memory.
     images: Vec<Option<MemoryImage>>,
 }
@@ -94,7 +97,8 @@ impl CompiledModule {
             code,
             frame_table,
             data,
-            dwarf,
+            dwarf: dwarf.into_iter().map(|(name, bytes)| (name, bytes.into())).collect(),
+            debug_cache: OnceLock::new(),
             images,
         });
         let owner: Weak<CompiledModule> = Arc::downgrade(&module);
@@ -113,8 +117,16 @@ impl CompiledModule {
     }
 
     /// The guest's DWARF sections.
-    pub fn dwarf(&self) -> &[(String, Vec<u8>)] {
+    pub fn dwarf(&self) -> &[(String, Arc<[u8]>)] {
         &self.dwarf
+    }
+
+    /// What the debug crate has made of [`CompiledModule::dwarf`]; made when first asked for.
+    pub fn debug_cache(
+        &self,
+        make: impl FnOnce() -> Arc<dyn Any + Send + Sync>,
+    ) -> &Arc<dyn Any + Send + Sync> {
+        self.debug_cache.get_or_init(make)
     }
 
     /// Bytes of machine code.
@@ -135,7 +147,7 @@ impl CompiledModule {
             text: self.code.text()[..self.text_len].to_vec(),
             frame_table: self.frame_table.clone(),
             data: self.data.clone(),
-            dwarf: self.dwarf.clone(),
+            dwarf: self.dwarf.iter().map(|(name, bytes)| (name.clone(), bytes.to_vec())).collect(),
         }
     }
 

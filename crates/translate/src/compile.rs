@@ -78,7 +78,7 @@ impl Worker {
     ) -> Result<CompiledFunction> {
         let index = validator.index;
         let translated = self.translate(env, validator, body)?;
-        let code = self.generate(env.isa, translated.calls).context("generating code")?;
+        let code = self.generate(env.isa, stack_test(&translated)).context("generating code")?;
         let body_start = WasmPc(body.range().start as u32);
         let rows = rows(&code, &translated.points, body_start)?;
         let func = &self.context.func;
@@ -107,7 +107,7 @@ impl Worker {
         let translated = self.translate(env, validator, body)?;
         let clif = self.context.func.display().to_string();
         self.context.set_disasm(true);
-        let code = self.generate(env.isa, translated.calls).context("generating code")?;
+        let code = self.generate(env.isa, stack_test(&translated)).context("generating code")?;
         Ok((clif, code.vcode.unwrap_or_default()))
     }
 
@@ -119,11 +119,12 @@ impl Worker {
     pub(crate) fn compile_trampoline(
         &mut self,
         isa: &dyn TargetIsa,
+        stack_test: StackTest,
         build: impl FnOnce(&mut ir::Function, &mut FunctionBuilderContext),
     ) -> Result<CompiledCode> {
         self.context.clear();
         build(&mut self.context.func, &mut self.builder);
-        self.generate(isa, false)
+        self.generate(isa, stack_test)
     }
 
     fn translate(
@@ -145,19 +146,34 @@ impl Worker {
         Ok(translated)
     }
 
-    /// Machine code for the context's function, which `calls` or not.
-    fn generate(&mut self, isa: &dyn TargetIsa, calls: bool) -> Result<CompiledCode> {
+    /// Machine code for the context's function.
+    fn generate(&mut self, isa: &dyn TargetIsa, stack_test: StackTest) -> Result<CompiledCode> {
         self.context.optimize(isa, &mut ControlPlane::default())?;
         locate_rewritten(&mut self.context.func);
-        if !calls {
+        if let StackTest::Above(limit) = stack_test {
             let code = (self.backend)(isa, &self.context)?;
-            let frame = code.buffer.frame_layout().context("no frame layout")?.frame_to_fp_offset;
-            if frame <= LEAF_FRAME_MAX {
+            let frame = code.buffer.frame_layout().context("no frame layout")?;
+            if frame.frame_to_fp_offset <= limit {
                 return Ok(code);
             }
         }
         test_stack_limit(&mut self.context.func);
         Ok((self.backend)(isa, &self.context)?)
+    }
+}
+
+/// Whether a prologue tests the stack limit.
+#[derive(Clone, Copy)]
+pub(crate) enum StackTest {
+    Always,
+    /// If the frame has more bytes than this.
+    Above(u32),
+}
+
+fn stack_test(translated: &Translated) -> StackTest {
+    match translated.calls {
+        true => StackTest::Always,
+        false => StackTest::Above(LEAF_FRAME_MAX),
     }
 }
 

@@ -259,6 +259,8 @@ fn host_isa(options: &CompilerOptions) -> Result<OwnedTargetIsa> {
     set("unwind_info", "false")?;
     // Prologues test the stack limit instead.
     set("enable_probestack", "false")?;
+    // More results than registers are returned through memory.
+    set("enable_multi_ret_implicit_sret", "true")?;
     // The fuel counter's.
     set("enable_pinned_reg", if options.fuel { "true" } else { "false" })?;
 

@@ -12,7 +12,7 @@
 //! When code counts fuel, the counter is in the pinned register while wasm runs and in
 //! `VMRuntimeLimits` while the host runs: these are the places where it changes over.
 
-use crate::compile::Worker;
+use crate::compile::{LEAF_FRAME_MAX, StackTest, Worker};
 use crate::env::{Metering, builtin_signature, clif_type, wasm_signature};
 use crate::metering;
 use anyhow::{Context as _, Result, ensure};
@@ -73,13 +73,10 @@ pub(crate) fn make(
 ) -> Result<TrampolineText> {
     let mut worker = Worker::new();
     let mut text = Vec::new();
-    let mut piece = |name: &str, build: fn(&mut FunctionBuilder<'_>, &Metering, &FuncType)| {
+    let mut piece = |name: &str, signature: Signature, test, build: Build| {
         let code = worker
-            .compile_trampoline(isa, |func, context| {
-                func.signature = match name {
-                    "entry" => entry_signature(),
-                    _ => wasm_signature(ty),
-                };
+            .compile_trampoline(isa, test, |func, context| {
+                func.signature = signature;
                 assemble(func, context, isa, |builder| build(builder, metering, ty));
             })
             .with_context(|| format!("compiling the {name} trampoline of {ty}"))?;
@@ -87,15 +84,21 @@ pub(crate) fn make(
             code.buffer.relocs().is_empty(),
             "the {name} trampoline of {ty} is not position-independent"
         );
+        let frame = code.buffer.frame_layout().map_or(0, |frame| frame.frame_to_fp_offset);
+        eprintln!("{name} {frame}");
         text.resize(text.len().next_multiple_of(FUNCTION_ALIGNMENT), FILLER);
         let at = u32::try_from(text.len())?;
         text.extend_from_slice(code.buffer.data());
         Ok(at)
     };
-    let entry = piece("entry", build_entry)?;
-    let host = piece("host", build_host)?;
+    let test = StackTest::Above(u32::MAX);
+    let entry = piece("entry", entry_signature(), test, build_entry)?;
+    let test = StackTest::Above(LEAF_FRAME_MAX);
+    let host = piece("host", wasm_signature(ty), test, build_host)?;
     Ok(TrampolineText { text, entry, host })
 }
+
+type Build = fn(&mut FunctionBuilder<'_>, &Metering, &FuncType);
 
 /// Builds a function in whose entry block `build` starts, and which has no loops.
 fn assemble(

@@ -119,6 +119,9 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
         Operator::Return => return_(t),
         Operator::Unreachable => {
             t.end_run();
+            // Cranelift moves a block that does nothing but trap to where it is branched to, and
+            // the trap would be found at the branch.
+            t.builder.ins().sequence_point();
             t.builder.ins().trap(Points::fixed_code(Trap::UnreachableCodeReached));
             leave(t);
         }

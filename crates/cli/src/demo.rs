@@ -1,0 +1,203 @@
+//! `stillframe demo`: the main job, shown on a small guest that is built into the command.
+
+use crate::report::Ending;
+use crate::timeout::Timeout;
+use anyhow::{Context as _, Result, bail};
+use std::io::{self, StdoutLock, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use stillframe::{Caller, Config, Engine, Error, Instance, Linker, Module, Store, Trap};
+
+const GUEST: &str = include_str!("demo.wat");
+/// The picture's size, in characters.
+const SIZE: (i32, i32) = (54, 18);
+/// How long the runaway loop may run.
+const LIMIT: Duration = Duration::from_millis(200);
+/// More fuel than anything here uses.
+const PLENTY: u64 = 1 << 40;
+
+/// Shows everything, in order.
+pub(crate) fn demo() -> Result<ExitCode> {
+    let mut demo = Demo::new()?;
+    demo.picture()?;
+    demo.budget()?;
+    demo.runaway()?;
+    demo.trap()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Demo {
+    out: StdoutLock<'static>,
+    store: Store<()>,
+    instance: Instance,
+}
+
+impl Demo {
+    fn new() -> Result<Demo> {
+        let mut out = io::stdout().lock();
+        heading(&mut out, "Compile", "WebAssembly becomes machine code that counts what it does")?;
+        let started = Instant::now();
+        let mut config = Config::new();
+        config.consume_fuel(true).epoch_interruption(true);
+        let engine = Engine::new(&config)?;
+        let module = Module::new(&engine, GUEST)?;
+        writeln!(out, "  compiled in {}\n", time(started.elapsed()))?;
+
+        let mut linker = Linker::new(&engine);
+        linker.func_wrap("host", "each", each)?;
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        store.set_fuel(PLENTY)?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        Ok(Demo { out, store, instance })
+    }
+
+    /// A picture, and what each of its lines consumed.
+    fn picture(&mut self) -> Result<()> {
+        heading(&mut self.out, "Meter", "each call's fuel is known to the unit")?;
+        let started = Instant::now();
+        let (mut total, mut most) = (0, 0);
+        let mut lines = Vec::new();
+        for y in 0..SIZE.1 {
+            let (line, fuel) = self.row(y)?;
+            total += fuel;
+            most = most.max(fuel);
+            lines.push((line, fuel));
+        }
+        let elapsed = started.elapsed();
+        for (line, fuel) in lines {
+            let bar = "=".repeat((fuel * 8 / most) as usize);
+            writeln!(self.out, "  {line} {:>11} {bar}", grouped(fuel))?;
+        }
+        let rate = total as f64 / elapsed.as_secs_f64() / 1e6;
+        writeln!(
+            self.out,
+            "\n  {} units in {}: {rate:.0} million operators per second, metered\n",
+            grouped(total),
+            time(elapsed),
+        )?;
+        Ok(())
+    }
+
+    /// One line of the picture, and the fuel it took.
+    fn row(&mut self, y: i32) -> Result<(String, u64)> {
+        let row = self.instance.get_typed_func::<(i32, i32, i32), ()>(&mut self.store, "row")?;
+        self.store.set_fuel(PLENTY)?;
+        row.call(&mut self.store, (y, SIZE.0, SIZE.1))?;
+        let fuel = PLENTY - self.store.get_fuel()?;
+        let memory = self.instance.get_memory(&mut self.store, "memory").context("no memory")?;
+        let line = memory.data(&self.store)[..SIZE.0 as usize].to_vec();
+        Ok((String::from_utf8(line)?, fuel))
+    }
+
+    /// The same line again: once for the same fuel, and once with too little.
+    fn budget(&mut self) -> Result<()> {
+        heading(&mut self.out, "Limit", "fuel is a number of operators, not a time: it repeats")?;
+        let y = SIZE.1 / 2;
+        let (_, first) = self.row(y)?;
+        let (_, second) = self.row(y)?;
+        writeln!(self.out, "  line {y}, twice:          {} and {} units", grouped(first), grouped(second))?;
+        let row = self.instance.get_typed_func::<(i32, i32, i32), ()>(&mut self.store, "row")?;
+        self.store.set_fuel(first)?;
+        row.call(&mut self.store, (y, SIZE.0, SIZE.1))?;
+        writeln!(self.out, "  with exactly so much:   done, {} left", self.store.get_fuel()?)?;
+        self.store.set_fuel(first / 2)?;
+        let ended = row.call(&mut self.store, (y, SIZE.0, SIZE.1));
+        writeln!(self.out, "  with half of it:        {}\n", trap_of(ended)?.name())?;
+        Ok(())
+    }
+
+    /// A loop without end, and an epoch that comes.
+    fn runaway(&mut self) -> Result<()> {
+        heading(&mut self.out, "Interrupt", "a loop without end meets another thread's epoch")?;
+        let spin = self.instance.get_typed_func::<(), ()>(&mut self.store, "spin")?;
+        self.store.set_fuel(PLENTY)?;
+        self.store.set_epoch_deadline(1);
+        let started = Instant::now();
+        let timeout = Timeout::start(self.store.engine(), LIMIT);
+        let ended = spin.call(&mut self.store, ());
+        let elapsed = started.elapsed();
+        drop(timeout);
+        let executed = PLENTY - self.store.get_fuel()?;
+        self.store.set_epoch_deadline(u64::MAX / 2);
+        writeln!(
+            self.out,
+            "  limit {}: {} after {}, {} operators on\n",
+            time(LIMIT),
+            trap_of(ended)?.name(),
+            time(elapsed),
+            grouped(executed),
+        )?;
+        Ok(())
+    }
+
+    /// A trap below a host function that was called by the guest.
+    fn trap(&mut self) -> Result<()> {
+        heading(&mut self.out, "Explain", "a trap says where, through guest and host")?;
+        let report = self.instance.get_typed_func::<i32, ()>(&mut self.store, "report")?;
+        self.store.set_fuel(PLENTY)?;
+        let Err(error) = report.call(&mut self.store, 3) else { bail!("it did not trap") };
+        for line in Ending::of(&error).message.lines() {
+            writeln!(self.out, "  {line}")?;
+        }
+        writeln!(self.out, "\n  'stillframe --help' says what you can do next.")?;
+        Ok(())
+    }
+}
+
+/// The host function `each`: calls the guest back, from `n - 1` down to 0.
+fn each(mut caller: Caller<'_, ()>, n: i32) -> Result<()> {
+    let export = caller.get_export("on_item").and_then(|export| export.into_func());
+    let on_item = export.context("the guest has no on_item")?.typed::<i32, i32>(&caller)?;
+    for i in (0..n).rev() {
+        on_item.call(&mut caller, i)?;
+    }
+    Ok(())
+}
+
+fn trap_of(ended: Result<(), Error>) -> Result<Trap> {
+    match ended {
+        Err(error) => error.downcast_ref::<Trap>().copied().ok_or(error),
+        Ok(()) => bail!("it was not stopped"),
+    }
+}
+
+fn heading(out: &mut impl io::Write, title: &str, what: &str) -> io::Result<()> {
+    writeln!(out, "{title}: {what}")
+}
+
+/// A duration in the unit that suits it.
+fn time(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1000), "1,000");
+        assert_eq!(grouped(1234567), "1,234,567");
+    }
+
+    #[test]
+    fn demo_runs_to_its_end() {
+        demo().unwrap();
+    }
+}

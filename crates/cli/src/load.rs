@@ -1,0 +1,34 @@
+//! From a file to a module: reading it, telling modules from compiled files, showing progress.
+
+use crate::progress::Bar;
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::path::Path;
+use stillframe::{Engine, Module};
+
+/// Reads a file whole.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Whether these bytes look like what `stillframe compile` writes: no module starts like this.
+pub(crate) fn is_compiled(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x7fELF")
+}
+
+/// Compiles a module, and shows on a terminal how far it is if that takes a while.
+pub(crate) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Module> {
+    let bar = Bar::new();
+    let module = Module::new_with_progress(engine, bytes, &bar);
+    bar.clear();
+    module.with_context(|| format!("cannot compile {}", path.display()))
+}
+
+/// Loads what `stillframe compile` wrote.
+#[expect(unsafe_code, reason = "a compiled file is code; the user was told")]
+pub(crate) fn deserialize(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Module> {
+    // SAFETY: that the bytes are what this version of Stillframe compiled is for the user to know;
+    // `run --help` says so. Damage and other versions are found by `deserialize`.
+    let module = unsafe { Module::deserialize(engine, bytes) };
+    module.with_context(|| format!("cannot load {}", path.display()))
+}

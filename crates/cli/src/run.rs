@@ -1,0 +1,136 @@
+//! `stillframe run`: one program, its limits, what it may see, and how it ended.
+
+use crate::args::RunArgs;
+use crate::report::Ending;
+use crate::timeout::Timeout;
+use crate::{load, values};
+use anyhow::{Context as _, Result, bail};
+use std::io::Write as _;
+use std::process::ExitCode;
+use stillframe::{Config, Engine, ExternType, Func, Instance, Linker, Module, Store, Val};
+use stillframe_wasi::{WasiCtx, WasiCtxBuilder};
+
+/// Does what `stillframe run` was asked.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let (module, metering) = load_module(args)?;
+    let mut linker = Linker::new(module.engine());
+    stillframe_wasi::add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
+    let mut store = Store::new(module.engine(), wasi(args)?);
+    if metering.fuel {
+        store.set_fuel(args.fuel.unwrap_or(MUCH_FUEL))?;
+    }
+    if metering.epochs {
+        store.set_epoch_deadline(if args.timeout.is_some() { 1 } else { u64::MAX / 2 });
+    }
+    check_entry(args, &module)?;
+
+    // From here on, code of the guest runs.
+    let timeout = args.timeout.map(|limit| Timeout::start(module.engine(), limit));
+    let ended = linker
+        .instantiate(&mut store, &module)
+        .and_then(|instance| enter(args, &mut store, instance));
+    drop(timeout);
+    let Err(error) = ended else { return Ok(ExitCode::SUCCESS) };
+    let ending = Ending::of(&error);
+    if !ending.message.is_empty() {
+        eprintln!("{}", ending.message);
+    }
+    Ok(ExitCode::from(ending.code))
+}
+
+/// A budget for a program that counts fuel and has no limit: centuries.
+const MUCH_FUEL: u64 = i64::MAX as u64;
+
+/// Which limits the code can be given.
+#[derive(Clone, Copy)]
+struct Metering {
+    fuel: bool,
+    epochs: bool,
+}
+
+impl Metering {
+    fn engine(self) -> Result<Engine> {
+        let mut config = Config::new();
+        config.consume_fuel(self.fuel).epoch_interruption(self.epochs);
+        Engine::new(&config)
+    }
+}
+
+fn load_module(args: &RunArgs) -> Result<(Module, Metering)> {
+    let bytes = load::read(&args.file)?;
+    let wanted = Metering { fuel: args.fuel.is_some(), epochs: args.timeout.is_some() };
+    if !load::is_compiled(&bytes) {
+        return Ok((load::compile(&wanted.engine()?, &args.file, &bytes)?, wanted));
+    }
+    // Code that can do more than is wanted will do: with the limits out of reach.
+    let mut refused = None;
+    for (fuel, epochs) in [(false, false), (true, false), (false, true), (true, true)] {
+        if (wanted.fuel && !fuel) || (wanted.epochs && !epochs) {
+            continue;
+        }
+        let metering = Metering { fuel, epochs };
+        match load::deserialize(&metering.engine()?, &args.file, &bytes) {
+            Ok(module) => return Ok((module, metering)),
+            Err(error) => drop(refused.get_or_insert(error)),
+        }
+    }
+    Err(refused.context("no way to load it")?)
+}
+
+fn wasi(args: &RunArgs) -> Result<WasiCtx> {
+    let mut builder = WasiCtxBuilder::new();
+    builder.inherit_stdio();
+    let name = args.file.file_name().unwrap_or(args.file.as_os_str());
+    builder.arg(name.to_string_lossy())?;
+    if args.invoke.is_none() {
+        builder.args(&args.args)?;
+    }
+    for (name, value) in &args.env {
+        builder.env(name, value)?;
+    }
+    for (host, guest) in &args.dirs {
+        builder.preopened_dir(host, guest)?;
+    }
+    Ok(builder.build())
+}
+
+/// What is called, and with which arguments: checked before the guest runs.
+fn check_entry(args: &RunArgs, module: &Module) -> Result<()> {
+    let functions = || {
+        let functions = module.exports().filter(|e| matches!(e.ty(), ExternType::Func(_)));
+        let names: Vec<&str> = functions.map(|export| export.name()).collect();
+        if names.is_empty() { "no functions".to_string() } else { names.join(", ") }
+    };
+    match (&args.invoke, module.get_export(args.invoke.as_deref().unwrap_or("_start"))) {
+        (Some(_), Some(ExternType::Func(ty))) => values::parse_args(&ty, &args.args).map(drop),
+        (None, Some(ExternType::Func(ty))) if ty.params().is_empty() => Ok(()),
+        (Some(name), _) => {
+            bail!("{} exports no function {name:?}; it exports {}", args.file.display(), functions())
+        }
+        (None, _) => bail!(
+            "{} is no command, since it exports no '_start' without parameters; with --invoke, one \
+             of its functions can be called: {}",
+            args.file.display(),
+            functions()
+        ),
+    }
+}
+
+fn enter(args: &RunArgs, store: &mut Store<WasiCtx>, instance: Instance) -> Result<()> {
+    let Some(name) = &args.invoke else {
+        return instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call(store, ());
+    };
+    if let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
+        initialize.call(&mut *store, &[], &mut [])?;
+    }
+    let func: Func = instance.get_func(&mut *store, name).context("an export that was there")?;
+    let ty = func.ty(&*store);
+    let params = values::parse_args(&ty, &args.args)?;
+    let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
+    func.call(store, &params, &mut results)?;
+    let mut out = std::io::stdout().lock();
+    for result in &results {
+        writeln!(out, "{}", values::show(result)).context("cannot print a result")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The command as its users meet it: what it prints, and what it exits with.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A folder for one test, and the command run in it.
+struct Scene {
+    dir: tempfile::TempDir,
+}
+
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        Scene { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(name), contents).unwrap();
+    }
+
+    fn stillframe(&self, args: &[&str]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_stillframe"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap();
+        let Output { status, stdout, stderr } = output;
+        Ended {
+            code: status.code().unwrap_or_else(|| panic!("{args:?} ended by a signal: {status}")),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+}
+
+/// A WASI program that prints its arguments and environment, and exits with 3.
+const PROGRAM: &str = r#"
+    (module
+      (import "wasi_snapshot_preview1" "fd_write"
+        (func $fd_write (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "args_sizes_get"
+        (func $args_sizes (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "environ_sizes_get"
+        (func $environ_sizes (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "environ_get"
+        (func $environ_get (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+      (memory (export "memory") 1)
+      (func $print
+        (i32.store (i32.const 0) (i32.const 1024))
+        (i32.store (i32.const 4) (i32.load (i32.const 20)))
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+      (func (export "_start")
+        (drop (call $args_sizes (i32.const 16) (i32.const 20)))
+        (drop (call $args_get (i32.const 64) (i32.const 1024)))
+        (call $print)
+        (drop (call $environ_sizes (i32.const 16) (i32.const 20)))
+        (drop (call $environ_get (i32.const 64) (i32.const 1024)))
+        (call $print)
+        (call $proc_exit (i32.const 3))))
+"#;
+
+/// Functions to call, and ways to end.
+const LIBRARY: &str = r#"
+    (module
+      (func (export "add") (param i32 i32) (result i32)
+        (i32.add (local.get 0) (local.get 1)))
+      (func (export "pair") (param f64) (result f64 i64)
+        (f64.neg (local.get 0)) (i64.const -1))
+      (func $divide (export "divide") (param i32 i32) (result i32)
+        (i32.div_s (local.get 0) (local.get 1)))
+      (func $halve (export "halve") (param i32) (result i32)
+        (call $divide (local.get 0) (i32.const 0)))
+      (func (export "spin") (loop $forever (br $forever))))
+"#;
+
+#[test]
+fn program_gets_its_arguments_and_its_exit_code_is_the_commands() {
+    let scene = Scene::new();
+    scene.write("prog.wat", PROGRAM);
+    let ended = scene.stillframe(&["run", "--env", "K=V", "prog.wat", "--flag", "x"]);
+    assert_eq!((ended.code, &*ended.stderr), (3, ""));
+    assert_eq!(ended.stdout, "prog.wat\0--flag\0x\0K=V\0");
+}
+
+#[test]
+fn invoked_function_prints_its_results() {
+    let scene = Scene::new();
+    scene.write("lib.wat", LIBRARY);
+    let ended = scene.stillframe(&["run", "--invoke", "add", "lib.wat", "40", "-2"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "38\n"));
+    let ended = scene.stillframe(&["run", "--invoke", "pair", "lib.wat", "1.5"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "-1.5\n-1\n"));
+}
+
+#[test]
+fn wrong_invocations_say_what_is_there() {
+    let scene = Scene::new();
+    scene.write("lib.wat", LIBRARY);
+    let ended = scene.stillframe(&["run", "--invoke", "sub", "lib.wat"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("it exports add, pair, divide, halve, spin"), "{}", ended.stderr);
+    let ended = scene.stillframe(&["run", "--invoke", "add", "lib.wat", "1"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("takes 2 arguments, and 1 is given"), "{}", ended.stderr);
+    let ended = scene.stillframe(&["run", "lib.wat"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("no '_start'"), "{}", ended.stderr);
+}
+
+#[test]
+fn trap_has_a_name_a_backtrace_and_its_own_exit_code() {
+    let scene = Scene::new();
+    scene.write("lib.wat", LIBRARY);
+    let ended = scene.stillframe(&["run", "--invoke", "halve", "lib.wat", "1"]);
+    assert_eq!((ended.code, &*ended.stdout), (134, ""));
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines[0], "trap: IntegerDivisionByZero: integer divide by zero");
+    assert!(lines[1].contains("0: ") && lines[1].contains("divide"), "{}", ended.stderr);
+    assert!(lines[2].contains("1: ") && lines[2].contains("halve"), "{}", ended.stderr);
+    assert!(lines[1].contains("0x"), "no offset: {}", ended.stderr);
+}
+
+#[test]
+fn limits_end_a_runaway_program() {
+    let scene = Scene::new();
+    scene.write("lib.wat", LIBRARY);
+    let ended = scene.stillframe(&["run", "--fuel", "100000", "--invoke", "spin", "lib.wat"]);
+    assert_eq!(ended.code, 134);
+    assert!(ended.stderr.starts_with("trap: OutOfFuel: "), "{}", ended.stderr);
+    let ended = scene.stillframe(&["run", "--timeout", "50ms", "--invoke", "spin", "lib.wat"]);
+    assert_eq!(ended.code, 134);
+    assert!(ended.stderr.starts_with("trap: Interrupt: "), "{}", ended.stderr);
+    let ended = scene.stillframe(&["run", "--timeout", "10m", "--invoke", "add", "lib.wat", "1", "2"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "3\n"));
+}
+
+#[test]
+fn program_that_sleeps_through_its_timeout_is_ended() {
+    let scene = Scene::new();
+    // Subscribes to a clock event in an hour.
+    scene.write(
+        "sleep.wat",
+        r#"(module
+             (import "wasi_snapshot_preview1" "poll_oneoff"
+               (func $poll (param i32 i32 i32 i32) (result i32)))
+             (memory (export "memory") 1)
+             (func (export "_start")
+               (i64.store (i32.const 24) (i64.const 3600000000000))
+               (i32.store (i32.const 16) (i32.const 1))
+               (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#,
+    );
+    let ended = scene.stillframe(&["run", "--timeout", "50ms", "sleep.wat"]);
+    assert_eq!(ended.code, 134);
+    assert!(ended.stderr.contains("waits in a host function"), "{}", ended.stderr);
+}
+
+#[test]
+fn folders_are_there_under_their_guest_names_and_no_others() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("data")).unwrap();
+    scene.write(
+        "name.wat",
+        r#"(module
+             (import "wasi_snapshot_preview1" "fd_prestat_dir_name"
+               (func $name (param i32 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "fd_write"
+               (func $fd_write (param i32 i32 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+             (memory (export "memory") 1)
+             (func (export "_start") (local $errno i32)
+               (local.set $errno (call $name (i32.const 3) (i32.const 64) (i32.const 6)))
+               (if (local.get $errno) (then (call $proc_exit (local.get $errno))))
+               (i32.store (i32.const 0) (i32.const 64))
+               (i32.store (i32.const 4) (i32.const 6))
+               (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+    );
+    let ended = scene.stillframe(&["run", "--dir", "data::/guest", "name.wat"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "/guest"), "{}", ended.stderr);
+    let badf = 8;
+    assert_eq!(scene.stillframe(&["run", "name.wat"]).code, badf);
+    let ended = scene.stillframe(&["run", "--dir", "nowhere", "name.wat"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("nowhere"), "{}", ended.stderr);
+}
+
+#[test]
+fn files_that_are_no_modules_are_refused_with_a_reason() {
+    let scene = Scene::new();
+    let refused = |name: &str, contents: &[u8]| {
+        scene.write(name, contents);
+        let ended = scene.stillframe(&["run", name]);
+        assert_eq!(ended.code, 1, "{name}");
+        assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(name), "{}", ended.stderr);
+        ended.stderr
+    };
+    refused("empty.wasm", b"");
+    refused("noise.wasm", b"\xff\xfe\x00");
+    refused("cut.wasm", b"\0asm\x01\0\0\0\x01\x05");
+    refused("text.wat", b"(module (func (result i32)))");
+    let said = refused("typo.wat", b"(module\n  (func $f\n    i32.addd))");
+    assert!(said.contains("3:5") || said.contains(":3"), "no line: {said}");
+    let ended = scene.stillframe(&["run", "missing.wasm"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("missing.wasm"), "{}", ended.stderr);
+}
+
+#[test]
+fn compiled_file_runs_as_the_module_does() {
+    let scene = Scene::new();
+    scene.write("prog.wat", PROGRAM);
+    let ended = scene.stillframe(&["compile", "prog.wat", "-o", "prog.elf"]);
+    assert_eq!((ended.code, &*ended.stderr), (0, ""));
+    assert!(fs::read(scene.path("prog.elf")).unwrap().starts_with(b"\x7fELF"));
+    let ended = scene.stillframe(&["run", "prog.elf", "x"]);
+    assert_eq!((ended.code, &*ended.stdout), (3, "prog.elf\0x\0"), "{}", ended.stderr);
+}
+
+#[test]
+fn compiled_file_takes_the_limits_that_it_was_compiled_for() {
+    let scene = Scene::new();
+    scene.write("lib.wat", LIBRARY);
+    let compile = |out: &str, flags: &[&str]| {
+        let ended = scene.stillframe(&[&["compile", "lib.wat", "-o", out], flags].concat());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    };
+    compile("bare.elf", &[]);
+    compile("metered.elf", &["--fuel", "--epochs"]);
+    let spin = |flags: &[&str], file: &str| {
+        scene.stillframe(&[&["run"], flags, &["--invoke", "spin", file]].concat())
+    };
+    assert_eq!(spin(&["--fuel", "1000"], "metered.elf").code, 134);
+    assert_eq!(spin(&["--timeout", "50ms"], "metered.elf").code, 134);
+    let ended = spin(&["--fuel", "1000"], "bare.elf");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("compiled with fuel false"), "{}", ended.stderr);
+    // Without limits, code that could be limited just runs.
+    let ended = scene.stillframe(&["run", "--invoke", "add", "metered.elf", "1", "2"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "3\n"), "{}", ended.stderr);
+}
+
+#[test]
+fn damaged_compiled_file_is_refused() {
+    let scene = Scene::new();
+    scene.write("prog.wat", PROGRAM);
+    assert_eq!(scene.stillframe(&["compile", "prog.wat", "-o", "prog.elf"]).code, 0);
+    let mut bytes = fs::read(scene.path("prog.elf")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    scene.write("prog.elf", bytes);
+    let ended = scene.stillframe(&["run", "prog.elf"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("damaged"), "{}", ended.stderr);
+}
+
+#[test]
+fn scripts_are_counted_and_failures_located() {
+    let scene = Scene::new();
+    scene.write("good.wast", "(module (func (export \"f\") (result i32) (i32.const 1)))\n(assert_return (invoke \"f\") (i32.const 1))");
+    scene.write("bad.wast", "(module (func (export \"f\") (result i32) (i32.const 1)))\n\n  (assert_return (invoke \"f\") (i32.const 2))");
+    let ended = scene.stillframe(&["wast", "good.wast"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "good.wast: 2 passed, 0 failed\n2 passed, 0 failed\n"));
+    let ended = scene.stillframe(&["wast", "good.wast", "bad.wast"]);
+    assert_eq!(ended.code, 1);
+    assert_eq!(
+        ended.stdout,
+        "good.wast: 2 passed, 0 failed\nbad.wast: 1 passed, 1 failed\n3 passed, 1 failed\n"
+    );
+    assert_eq!(ended.stderr, "bad.wast:3:4: assert_return: expected i32 2, got i32 1\n");
+}
+
+#[test]
+fn script_that_cannot_be_read_fails() {
+    let scene = Scene::new();
+    scene.write("bad.wast", "(module)\n(assert_nothing)");
+    let ended = scene.stillframe(&["wast", "bad.wast"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.starts_with("bad.wast:2:2: script: "), "{}", ended.stderr);
+    scene.write("noise.wast", b"\xff\xfe");
+    let ended = scene.stillframe(&["wast", "noise.wast"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("noise.wast is not UTF-8"), "{}", ended.stderr);
+}
+
+#[test]
+fn help_names_every_command() {
+    let scene = Scene::new();
+    let ended = scene.stillframe(&["--help"]);
+    assert_eq!(ended.code, 0);
+    for command in ["run", "wast", "compile", "demo", "Examples:"] {
+        assert!(ended.stdout.contains(command), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn demo_shows_the_main_job() {
+    let ended = Scene::new().stillframe(&["demo"]);
+    assert_eq!((ended.code, &*ended.stderr), (0, ""));
+    for shown in ["OutOfFuel", "Interrupt", "IntegerDivisionByZero", "on_item"] {
+        assert!(ended.stdout.contains(shown), "{shown} is missing:\n{}", ended.stdout);
+    }
+}

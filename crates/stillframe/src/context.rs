@@ -1,0 +1,270 @@
+//! Borrowed stores: what functions take that need a store.
+
+use crate::caller::Caller;
+use crate::engine::Engine;
+use crate::error::not_metered;
+use crate::limits::RuntimeLimits;
+use crate::store::{EpochAnswer, Store, StoreData, UpdateDeadline};
+use anyhow::Result;
+use std::marker::PhantomData;
+use stillframe_debug::Traced;
+use stillframe_runtime::{EpochAction, StoreCore, Trace};
+
+/// A store, borrowed for looking at: `&Store<T>`, also from inside of a host function.
+pub struct StoreContext<'a, T: 'static> {
+    pub(crate) core: &'a StoreCore,
+    _data: PhantomData<&'a T>,
+}
+
+/// A store, borrowed for working with: `&mut Store<T>`, also from inside of a host function.
+pub struct StoreContextMut<'a, T: 'static> {
+    pub(crate) core: &'a mut StoreCore,
+    _data: PhantomData<&'a mut T>,
+}
+
+/// Anything that a store can be borrowed from for looking at.
+pub trait AsContext {
+    /// The type of the store's data.
+    type Data: 'static;
+
+    /// Borrows the store.
+    fn as_context(&self) -> StoreContext<'_, Self::Data>;
+}
+
+/// Anything that a store can be borrowed from for working with.
+pub trait AsContextMut: AsContext {
+    /// Borrows the store.
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
+}
+
+impl<'a, T: 'static> StoreContext<'a, T> {
+    /// `core` is that of a `Store<T>`.
+    #[inline]
+    pub(crate) fn new(core: &'a StoreCore) -> StoreContext<'a, T> {
+        StoreContext { core, _data: PhantomData }
+    }
+
+    /// The store's data.
+    #[inline]
+    pub fn data(&self) -> &'a T {
+        &StoreData::of(self.core).user
+    }
+}
+
+impl<'a, T: 'static> StoreContextMut<'a, T> {
+    /// `core` is that of a `Store<T>`.
+    #[inline]
+    pub(crate) fn new(core: &'a mut StoreCore) -> StoreContextMut<'a, T> {
+        StoreContextMut { core, _data: PhantomData }
+    }
+
+    /// The store's data.
+    #[inline]
+    pub fn data(&self) -> &T {
+        &StoreData::of(self.core).user
+    }
+}
+
+/// What every way to a store offers for looking at it; `$self.core` is the store's core.
+macro_rules! reading {
+    ($($ty:ident)*) => {$(
+        impl<T: 'static> $ty<'_, T> {
+            reading!(@methods T, self, self.core);
+        }
+    )*};
+    (@methods $T:ident, $self:ident, $core:expr) => {
+        /// The engine.
+        pub fn engine(&$self) -> &Engine {
+            &StoreData::<$T>::of(&$core).engine
+        }
+
+        /// The fuel that is left, in units; 0 if it is overdrawn.
+        ///
+        /// # Errors
+        ///
+        /// If the engine does not count fuel
+        /// ([`Config::consume_fuel`](crate::Config::consume_fuel)).
+        pub fn get_fuel(&$self) -> Result<u64> {
+            match $core.engine().config().fuel {
+                true => Ok($core.fuel()),
+                false => Err(not_metered()),
+            }
+        }
+
+        /// What generated code and the runtime know of how far wasm may go and where it left, as
+        /// it is now.
+        pub fn runtime_limits(&$self) -> RuntimeLimits {
+            RuntimeLimits::of($core.limits())
+        }
+    };
+}
+pub(crate) use reading;
+
+/// What every way to a store offers for working with it.
+macro_rules! writing {
+    ($($ty:ident)*) => {$(
+        impl<T: 'static> $ty<'_, T> {
+            writing!(@methods T, self, self.core);
+        }
+    )*};
+    (@methods $T:ident, $self:ident, $core:expr) => {
+        /// The store's data.
+        #[inline]
+        pub fn data_mut(&mut $self) -> &mut $T {
+            &mut StoreData::of_mut(&mut $core).user
+        }
+
+        /// Sets the fuel that is left to `fuel` units.
+        ///
+        /// # Errors
+        ///
+        /// If the engine does not count fuel
+        /// ([`Config::consume_fuel`](crate::Config::consume_fuel)).
+        pub fn set_fuel(&mut $self, fuel: u64) -> Result<()> {
+            if !$core.engine().config().fuel {
+                return Err(not_metered());
+            }
+            $core.set_fuel(fuel);
+            Ok(())
+        }
+
+        /// Lets the epoch deadline be `ticks_beyond_current` increments of the engine's epoch from
+        /// now. Without effect on code that does not test epochs
+        /// ([`Config::epoch_interruption`](crate::Config::epoch_interruption)).
+        pub fn set_epoch_deadline(&mut $self, ticks_beyond_current: u64) {
+            $core.set_epoch_deadline(ticks_beyond_current);
+        }
+
+        /// Lets wasm trap with [`Trap::Interrupt`](crate::Trap::Interrupt) at the epoch deadline.
+        /// This is the default.
+        pub fn epoch_deadline_trap(&mut $self) {
+            $core.set_epoch_action(EpochAction::Trap);
+        }
+    };
+}
+pub(crate) use writing;
+
+reading!(StoreContext StoreContextMut);
+writing!(StoreContextMut);
+
+impl<T: 'static> StoreContextMut<'_, T> {
+    /// Lets `callback` decide at the epoch deadline; see
+    /// [`Store::epoch_deadline_callback`].
+    pub fn epoch_deadline_callback(
+        &mut self,
+        mut callback: impl FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline>
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        let callback = move |core: &mut StoreCore| -> EpochAnswer {
+            callback(StoreContextMut::new(core))?.answer()
+        };
+        self.core.set_epoch_action(EpochAction::Callback(Box::new(callback)));
+    }
+}
+
+impl<T: 'static> AsContext for StoreContext<'_, T> {
+    type Data = T;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext::new(self.core)
+    }
+}
+
+impl<T: 'static> AsContext for StoreContextMut<'_, T> {
+    type Data = T;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext::new(self.core)
+    }
+}
+
+impl<T: 'static> AsContextMut for StoreContextMut<'_, T> {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut::new(self.core)
+    }
+}
+
+impl<S: AsContext + ?Sized> AsContext for &S {
+    type Data = S::Data;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, S::Data> {
+        (**self).as_context()
+    }
+}
+
+impl<S: AsContext + ?Sized> AsContext for &mut S {
+    type Data = S::Data;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, S::Data> {
+        (**self).as_context()
+    }
+}
+
+impl<S: AsContextMut + ?Sized> AsContextMut for &mut S {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, S::Data> {
+        (**self).as_context_mut()
+    }
+}
+
+impl<'a, S: AsContext> From<&'a S> for StoreContext<'a, S::Data> {
+    fn from(store: &'a S) -> StoreContext<'a, S::Data> {
+        store.as_context()
+    }
+}
+
+impl<'a, S: AsContext> From<&'a mut S> for StoreContext<'a, S::Data> {
+    fn from(store: &'a mut S) -> StoreContext<'a, S::Data> {
+        store.as_context()
+    }
+}
+
+impl<'a, S: AsContextMut> From<&'a mut S> for StoreContextMut<'a, S::Data> {
+    fn from(store: &'a mut S) -> StoreContextMut<'a, S::Data> {
+        store.as_context_mut()
+    }
+}
+
+impl<'a, T: 'static> From<StoreContextMut<'a, T>> for StoreContext<'a, T> {
+    fn from(store: StoreContextMut<'a, T>) -> StoreContext<'a, T> {
+        StoreContext::new(store.core)
+    }
+}
+
+macro_rules! traced {
+    ($($ty:ty)*) => {$(
+        impl<T: 'static> Traced for $ty {
+            fn trace(&self) -> Trace {
+                self.as_context().core.trace()
+            }
+        }
+    )*};
+}
+traced!(Store<T> StoreContext<'_, T> StoreContextMut<'_, T> Caller<'_, T>);
+
+impl<T: 'static> Clone for StoreContext<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: 'static> Copy for StoreContext<'_, T> {}
+
+impl<T: 'static> std::fmt::Debug for StoreContext<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StoreContext").field(&self.core.id()).finish()
+    }
+}
+
+impl<T: 'static> std::fmt::Debug for StoreContextMut<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StoreContextMut").field(&self.core.id()).finish()
+    }
+}

@@ -1,0 +1,150 @@
+//! `Engine`: what modules and stores share.
+
+use crate::config::Config;
+use crate::module::wasm_of;
+use anyhow::Result;
+use std::sync::{Arc, Weak};
+use stillframe_abi::types::FuncType;
+use stillframe_runtime::{EngineShared, TrampolineCode, TrampolineProvider};
+use stillframe_translate::Compiler;
+
+/// The compiler, its settings, the pool of wasm stacks, and the epoch: what modules and stores
+/// share. Cloning gives another handle to the same engine.
+///
+/// ```
+/// use stillframe::{Config, Engine, Instance, Module, Store};
+///
+/// let engine = Engine::new(Config::new().consume_fuel(true))?;
+/// let module = Module::new(&engine, r#"(module (func (export "run")))"#)?;
+/// // Stores of one engine can be on any threads at the same time.
+/// let threads = [1000, 2000].map(|fuel| {
+///     let (engine, module) = (engine.clone(), module.clone());
+///     std::thread::spawn(move || {
+///         let mut store = Store::new(&engine, ());
+///         store.set_fuel(fuel)?;
+///         let instance = Instance::new(&mut store, &module, &[])?;
+///         instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+///         store.get_fuel()
+///     })
+/// });
+/// let [first, second] = threads.map(|thread| thread.join().unwrap());
+/// assert_eq!((first?, second?), (999, 1999));
+/// # stillframe::Result::<()>::Ok(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<EngineInner>,
+}
+
+struct EngineInner {
+    config: Config,
+    compiler: Arc<Compiler>,
+    shared: Arc<EngineShared>,
+}
+
+/// A handle that does not keep its engine alive.
+#[derive(Clone)]
+pub struct EngineWeak {
+    inner: Weak<EngineInner>,
+}
+
+/// The runtime's way to the compiler.
+struct Provider(Arc<Compiler>);
+
+impl TrampolineProvider for Provider {
+    fn trampolines(&self, ty: &FuncType) -> Result<TrampolineCode> {
+        let made = self.0.trampolines(ty)?;
+        Ok(TrampolineCode { text: made.text, entry: made.entry, host: made.host })
+    }
+}
+
+impl Engine {
+    /// An engine with these settings.
+    ///
+    /// # Errors
+    ///
+    /// If code cannot be generated for this processor.
+    pub fn new(config: &Config) -> Result<Engine> {
+        let compiler = Arc::new(Compiler::new(config.compiler().clone())?);
+        let provider = Box::new(Provider(compiler.clone()));
+        let shared = EngineShared::new(config.runtime().clone(), provider);
+        Ok(Engine { inner: Arc::new(EngineInner { config: config.clone(), compiler, shared }) })
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Adds one to the engine's epoch. Stores whose deadline is reached by that notice at their
+    /// next checkpoint, if [`Config::epoch_interruption`] is on.
+    ///
+    /// May be called from any thread, and from a signal handler.
+    pub fn increment_epoch(&self) {
+        self.inner.shared.increment_epoch();
+    }
+
+    /// Compiles a module, binary or text, to bytes that
+    /// [`Module::deserialize`](crate::Module::deserialize) turns into a module without compiling.
+    /// They are an ELF file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Module::new`](crate::Module::new).
+    pub fn precompile_module(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        self.compiler().compile(&wasm_of(bytes)?, &())?.to_elf()
+    }
+
+    /// Whether two handles name the same engine.
+    pub fn same(a: &Engine, b: &Engine) -> bool {
+        Arc::ptr_eq(&a.inner, &b.inner)
+    }
+
+    /// A handle that does not keep the engine alive, for threads that count epochs.
+    pub fn weak(&self) -> EngineWeak {
+        EngineWeak { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Number of free wasm stacks that the engine holds for reuse.
+    pub fn free_stacks(&self) -> usize {
+        self.inner.shared.free_stacks()
+    }
+
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.inner.compiler
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<EngineShared> {
+        &self.inner.shared
+    }
+}
+
+impl EngineWeak {
+    /// The engine, if it lives.
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.inner.upgrade().map(|inner| Engine { inner })
+    }
+}
+
+/// An engine with the default settings.
+///
+/// # Panics
+///
+/// If code cannot be generated for this processor.
+impl Default for Engine {
+    fn default() -> Engine {
+        Engine::new(&Config::new()).expect("the default engine")
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for EngineWeak {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineWeak").finish_non_exhaustive()
+    }
+}
