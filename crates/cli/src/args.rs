@@ -1,8 +1,9 @@
 //! The command line: what can be asked, and the help that a newcomer can work from.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Runs WebAssembly programs, with limits that hold and errors that say where.
@@ -43,6 +44,7 @@ pub enum Command {
 
 /// Arguments of `stillframe run`.
 #[derive(Args, Debug)]
+#[command(override_usage = "stillframe run [OPTIONS] FILE [ARGS]...")]
 #[command(after_help = "\
 The program's exit code is the command's. A trap is reported on standard error, with a backtrace, \
 and exits with 134; whatever keeps the program from running exits with 1.
@@ -69,11 +71,28 @@ pub struct RunArgs {
     /// Set a variable in the program's environment, which is empty otherwise
     #[arg(long = "env", value_name = "K=V", value_parser = parse_env)]
     pub env: Vec<(String, String)>,
-    /// The module: .wasm, .wat, or what 'stillframe compile' made of one
-    pub file: PathBuf,
-    /// What the program gets as its arguments; everything after FILE
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
+    /// The module: .wasm, .wat, or what 'stillframe compile' made of one. Everything after it is
+    /// for the program
+    #[arg(required = true, trailing_var_arg = true, value_name = "FILE")]
+    file_and_args: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// The module's file.
+    pub fn file(&self) -> &Path {
+        Path::new(&self.file_and_args[0])
+    }
+
+    /// What the program gets as its arguments, or the function as its parameters.
+    ///
+    /// # Errors
+    ///
+    /// If one is not UTF-8, as WASI's strings are.
+    pub fn args(&self) -> Result<Vec<&str>> {
+        let args = self.file_and_args[1..].iter();
+        args.map(|arg| arg.to_str().with_context(|| format!("argument {arg:?} is not UTF-8")))
+            .collect()
+    }
 }
 
 /// Arguments of `stillframe wast`.
@@ -173,6 +192,8 @@ mod tests {
         let parsed = Cli::parse_from(["stillframe", "run", "--fuel", "5", "p.wasm", "--fuel", "-x"]);
         let Command::Run(run) = parsed.command else { panic!("not run") };
         assert_eq!(run.fuel, Some(5));
-        assert_eq!(run.args, ["--fuel", "-x"]);
+        assert_eq!(run.file(), Path::new("p.wasm"));
+        assert_eq!(run.args().unwrap(), ["--fuel", "-x"]);
+        assert!(Cli::try_parse_from(["stillframe", "run", "--bogus", "p.wasm"]).is_err());
     }
 }

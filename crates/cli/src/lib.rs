@@ -45,3 +45,8 @@ pub fn main(cli: args::Cli) -> anyhow::Result<ExitCode> {
         Command::Demo => demo::demo(),
     }
 }
+
+/// Compiles the README's example and runs it.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -21,7 +21,14 @@ pub(crate) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Modu
     let bar = Bar::new();
     let module = Module::new_with_progress(engine, bytes, &bar);
     bar.clear();
-    module.with_context(|| format!("cannot compile {}", path.display()))
+    module.map_err(|error| match error.downcast::<wat::Error>() {
+        // These point at a line of the text, and have a place for the file's name.
+        Ok(mut error) => {
+            error.set_path(path);
+            error.into()
+        }
+        Err(error) => error.context(format!("cannot compile {}", path.display())),
+    })
 }
 
 /// Loads what `stillframe compile` wrote.

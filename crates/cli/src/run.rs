@@ -57,10 +57,10 @@ impl Metering {
 }
 
 fn load_module(args: &RunArgs) -> Result<(Module, Metering)> {
-    let bytes = load::read(&args.file)?;
+    let bytes = load::read(args.file())?;
     let wanted = Metering { fuel: args.fuel.is_some(), epochs: args.timeout.is_some() };
     if !load::is_compiled(&bytes) {
-        return Ok((load::compile(&wanted.engine()?, &args.file, &bytes)?, wanted));
+        return Ok((load::compile(&wanted.engine()?, args.file(), &bytes)?, wanted));
     }
     // Code that can do more than is wanted will do: with the limits out of reach.
     let mut refused = None;
@@ -69,7 +69,7 @@ fn load_module(args: &RunArgs) -> Result<(Module, Metering)> {
             continue;
         }
         let metering = Metering { fuel, epochs };
-        match load::deserialize(&metering.engine()?, &args.file, &bytes) {
+        match load::deserialize(&metering.engine()?, args.file(), &bytes) {
             Ok(module) => return Ok((module, metering)),
             Err(error) => drop(refused.get_or_insert(error)),
         }
@@ -80,10 +80,10 @@ fn load_module(args: &RunArgs) -> Result<(Module, Metering)> {
 fn wasi(args: &RunArgs) -> Result<WasiCtx> {
     let mut builder = WasiCtxBuilder::new();
     builder.inherit_stdio();
-    let name = args.file.file_name().unwrap_or(args.file.as_os_str());
+    let name = args.file().file_name().unwrap_or(args.file().as_os_str());
     builder.arg(name.to_string_lossy())?;
     if args.invoke.is_none() {
-        builder.args(&args.args)?;
+        builder.args(args.args()?)?;
     }
     for (name, value) in &args.env {
         builder.env(name, value)?;
@@ -102,15 +102,15 @@ fn check_entry(args: &RunArgs, module: &Module) -> Result<()> {
         if names.is_empty() { "no functions".to_string() } else { names.join(", ") }
     };
     match (&args.invoke, module.get_export(args.invoke.as_deref().unwrap_or("_start"))) {
-        (Some(_), Some(ExternType::Func(ty))) => values::parse_args(&ty, &args.args).map(drop),
+        (Some(_), Some(ExternType::Func(ty))) => values::parse_args(&ty, &args.args()?).map(drop),
         (None, Some(ExternType::Func(ty))) if ty.params().is_empty() => Ok(()),
         (Some(name), _) => {
-            bail!("{} exports no function {name:?}; it exports {}", args.file.display(), functions())
+            bail!("{} exports no function {name:?}; it exports {}", args.file().display(), functions())
         }
         (None, _) => bail!(
             "{} is no command, since it exports no '_start' without parameters; with --invoke, one \
              of its functions can be called: {}",
-            args.file.display(),
+            args.file().display(),
             functions()
         ),
     }
@@ -125,7 +125,7 @@ fn enter(args: &RunArgs, store: &mut Store<WasiCtx>, instance: Instance) -> Resu
     }
     let func: Func = instance.get_func(&mut *store, name).context("an export that was there")?;
     let ty = func.ty(&*store);
-    let params = values::parse_args(&ty, &args.args)?;
+    let params = values::parse_args(&ty, &args.args()?)?;
     let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
     func.call(store, &params, &mut results)?;
     let mut out = std::io::stdout().lock();

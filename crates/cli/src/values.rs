@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use stillframe::{FuncType, Val, ValType};
 
 /// Reads arguments for a function of type `ty`.
-pub(crate) fn parse_args(ty: &FuncType, args: &[String]) -> Result<Vec<Val>> {
+pub(crate) fn parse_args(ty: &FuncType, args: &[&str]) -> Result<Vec<Val>> {
     let expected = ty.params().len();
     ensure!(
         args.len() == expected,
@@ -15,7 +15,7 @@ pub(crate) fn parse_args(ty: &FuncType, args: &[String]) -> Result<Vec<Val>> {
             n => format!("{n} are"),
         },
     );
-    let parse = |(at, (ty, text)): (usize, (&ValType, &String))| {
+    let parse = |(at, (ty, text)): (usize, (&ValType, &&str))| {
         parse(*ty, text).with_context(|| format!("argument {}: {text:?} is no {ty}", at + 1))
     };
     ty.params().iter().zip(args).enumerate().map(parse).collect()
@@ -80,7 +80,7 @@ mod tests {
 
     fn one(ty: ValType, text: &str) -> Result<String> {
         let ty = FuncType::new([ty], []);
-        Ok(show(&parse_args(&ty, &[text.to_string()])?[0]))
+        Ok(show(&parse_args(&ty, &[text])?[0]))
     }
 
     #[test]
@@ -106,9 +106,9 @@ mod tests {
     #[test]
     fn errors_name_the_argument_and_its_type() {
         let ty = FuncType::new([ValType::I32, ValType::F32], []);
-        let error = parse_args(&ty, &["1".into(), "two".into()]).unwrap_err().to_string();
+        let error = parse_args(&ty, &["1", "two"]).unwrap_err().to_string();
         assert_eq!(error, "argument 2: \"two\" is no f32");
-        let error = parse_args(&ty, &["1".into()]).unwrap_err().to_string();
+        let error = parse_args(&ty, &["1"]).unwrap_err().to_string();
         assert!(error.ends_with("it takes 2 arguments, and 1 is given"), "{error}");
     }
 }

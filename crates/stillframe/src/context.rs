@@ -222,7 +222,7 @@ impl<'a, S: AsContext> From<&'a S> for StoreContext<'a, S::Data> {
 
 impl<'a, S: AsContext> From<&'a mut S> for StoreContext<'a, S::Data> {
     fn from(store: &'a mut S) -> StoreContext<'a, S::Data> {
-        store.as_context()
+        S::as_context(store)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::context::{AsContext, AsContextMut};
 use crate::raw;
 use crate::val::Val;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use stillframe_abi::types::{GlobalType, Mutability};
 use stillframe_runtime::GlobalHandle;
 
@@ -33,7 +33,7 @@ impl Global {
     /// If the value is not of the type, or of another store.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Global> {
         let core = store.as_context_mut().core;
-        Ok(Global(raw::new_global(core, ty, &value).context("the global's value")?))
+        Ok(Global(raw::new_global(core, ty, &value)?))
     }
 
     /// Its type.
@@ -55,6 +55,6 @@ impl Global {
         let core = store.as_context_mut().core;
         let ty = core.global_type(self.0);
         ensure!(ty.mutability() == Mutability::Var, "the global is immutable");
-        raw::set_global(core, self.0, &value).context("the global's value")
+        raw::set_global(core, self.0, &value)
     }
 }

@@ -94,7 +94,7 @@ impl Module {
                 error.set_path(path);
                 error.into()
             }
-            Err(error) => error.context(format!("in `{}`", path.display())),
+            Err(error) => error.context(format!("loading `{}`", path.display())),
         })
     }
 
@@ -124,10 +124,6 @@ impl Module {
     /// If a part does not fit the file format.
     pub fn serialize(&self) -> Result<Vec<u8>> {
         self.compiled.to_artifact().to_elf()
-    }
-
-    pub(crate) fn from_artifact_file(path: &Path) -> Result<Vec<u8>> {
-        read(path)
     }
 
     pub(crate) fn from_compiled(engine: &Engine, compiled: Arc<CompiledModule>) -> Module {
@@ -181,7 +177,8 @@ impl Module {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// Reads a file; errors name it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path);
     let bytes = bytes.with_context(|| format!("reading `{}`", path.display()))?;
     if bytes.is_empty() {

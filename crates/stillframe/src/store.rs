@@ -195,7 +195,7 @@ impl<T: 'static> Store<T> {
     /// ```
     pub fn limiter(
         &mut self,
-        mut limiter: impl FnMut(&mut T) -> &mut dyn ResourceLimiter + Send + Sync + 'static,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         self.core.set_limiter(Box::new(move |data| {
             limiter(&mut StoreData::of_any(data).user)

@@ -150,7 +150,12 @@ impl Worker {
     fn generate(&mut self, isa: &dyn TargetIsa, stack_test: StackTest) -> Result<CompiledCode> {
         self.context.optimize(isa, &mut ControlPlane::default())?;
         locate_rewritten(&mut self.context.func);
-        if let StackTest::Above(limit) = stack_test {
+        let untested = match stack_test {
+            StackTest::Always => None,
+            StackTest::Above(limit) => Some(limit),
+            StackTest::Never => Some(u32::MAX),
+        };
+        if let Some(limit) = untested {
             let code = (self.backend)(isa, &self.context)?;
             let frame = code.buffer.frame_layout().context("no frame layout")?;
             if frame.frame_to_fp_offset <= limit {
@@ -168,6 +173,7 @@ pub(crate) enum StackTest {
     Always,
     /// If the frame has more bytes than this.
     Above(u32),
+    Never,
 }
 
 fn stack_test(translated: &Translated) -> StackTest {

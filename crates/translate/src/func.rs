@@ -63,7 +63,7 @@ impl Contents {
     fn scan(body: &FunctionBody<'_>) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut ops = body.get_operators_reader()?;
-        while !ops.eof() && !(contents.has_loop && contents.has_call) {
+        while !(ops.eof() || contents.has_loop && contents.has_call) {
             match ops.read()? {
                 Operator::Loop { .. } => contents.has_loop = true,
                 Operator::Call { .. }
@@ -179,19 +179,16 @@ impl FuncTranslator<'_> {
             let loc = self.points.start_point(pc, charged);
             self.builder.set_srcloc(loc);
         }
-        if ops::control::translate(self, op)? {
-        } else if !self.reachable
+        let known = ops::control::translate(self, op)?
+            || !self.reachable
             || ops::variable::translate(self, op)
             || ops::numeric::translate(self, op)
             || ops::memory::translate(self, op)
             || ops::call::translate(self, op)
             || ops::simd::translate(self, op)
             || ops::table::translate(self, op)
-            || ops::bulk::translate(self, op)
-        {
-        } else {
-            anyhow::bail!("operator {op:?} at offset {:#x} is not supported", pc.0);
-        }
+            || ops::bulk::translate(self, op);
+        anyhow::ensure!(known, "operator {op:?} at offset {:#x} is not supported", pc.0);
         self.last_const = match *op {
             Operator::I32Const { value } => Some(u64::from(value as u32)),
             Operator::I64Const { value } => Some(value as u64),

@@ -31,6 +31,9 @@ use stillframe_abi::vmctx::{ARG_CELL_SIZE, offsets as vmctx};
 pub(crate) const FUNCTION_ALIGNMENT: usize = 16;
 /// What is between functions: `int3`.
 pub(crate) const FILLER: u8 = 0xcc;
+/// The largest frame of a trampoline: what 1000 parameters and 1000 results of 16 bytes take, which
+/// are the most that a function type can have, with room for the register allocator.
+const TRAMPOLINE_FRAME_MAX: u32 = 48 << 10;
 
 /// The machine code of the trampolines of a function type.
 ///
@@ -40,6 +43,9 @@ pub(crate) const FILLER: u8 = 0xcc;
 /// `(callee vmctx, caller vmctx, code, cells)`. Loads the parameters from the cells, calls `code`
 /// (a `VMFuncRef::wasm_call` of this type), stores the results to the cells. It does not preserve
 /// `r15` when code counts fuel.
+///
+/// Its frame is the first on its stack and is not tested against the stack limit, and can have up
+/// to 48 KiB: a wasm stack, with the reserve below its limit, must be larger than that.
 ///
 /// # The host trampoline
 ///
@@ -85,16 +91,15 @@ pub(crate) fn make(
             "the {name} trampoline of {ty} is not position-independent"
         );
         let frame = code.buffer.frame_layout().map_or(0, |frame| frame.frame_to_fp_offset);
-        eprintln!("{name} {frame}");
+        ensure!(frame <= TRAMPOLINE_FRAME_MAX, "the {name} trampoline of {ty} has a huge frame");
         text.resize(text.len().next_multiple_of(FUNCTION_ALIGNMENT), FILLER);
         let at = u32::try_from(text.len())?;
         text.extend_from_slice(code.buffer.data());
         Ok(at)
     };
-    let test = StackTest::Above(u32::MAX);
-    let entry = piece("entry", entry_signature(), test, build_entry)?;
-    let test = StackTest::Above(LEAF_FRAME_MAX);
-    let host = piece("host", wasm_signature(ty), test, build_host)?;
+    let entry = piece("entry", entry_signature(), StackTest::Never, build_entry)?;
+    let host =
+        piece("host", wasm_signature(ty), StackTest::Above(LEAF_FRAME_MAX), build_host)?;
     Ok(TrampolineText { text, entry, host })
 }
 

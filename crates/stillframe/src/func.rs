@@ -1,0 +1,108 @@
+//! `Func`: functions, of wasm and of the host.
+
+use crate::caller::Caller;
+use crate::context::{AsContext, AsContextMut};
+use crate::into_func::{IntoFunc, WasmParams, WasmResults};
+use crate::raw::{self, HostFunc};
+use crate::typed::TypedFunc;
+use crate::val::Val;
+use anyhow::Result;
+use stillframe_abi::types::FuncType;
+use stillframe_runtime::FuncHandle;
+
+/// A function of a store: an exported one of an instance, or one of the host's.
+///
+/// All methods panic when used with another store than the function's own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Func(pub(crate) FuncHandle);
+
+impl Func {
+    /// A function of the host's whose type is known only at run time. `func` gets the parameters,
+    /// and as many results, which are zero or null, to replace.
+    ///
+    /// A result of another type than `ty` says, or of another store, is an error that ends the
+    /// call. [`Func::wrap`] is faster and checks types when it is compiled.
+    ///
+    /// ```
+    /// use stillframe::{Engine, Func, FuncType, Store, Val, ValType};
+    ///
+    /// let engine = Engine::default();
+    /// let mut store = Store::new(&engine, ());
+    /// let ty = FuncType::new([ValType::I32], [ValType::I64]);
+    /// let double = Func::new(&mut store, ty, |_caller, params, results| {
+    ///     results[0] = Val::I64(2 * i64::from(params[0].unwrap_i32()));
+    ///     Ok(())
+    /// });
+    /// let mut results = [Val::I64(0)];
+    /// double.call(&mut store, &[Val::I32(21)], &mut results)?;
+    /// assert_eq!(results[0].unwrap_i64(), 42);
+    /// # stillframe::Result::<()>::Ok(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If trampolines for the type cannot be compiled.
+    pub fn new<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Func {
+        let func = HostFunc::dynamic(ty, func);
+        Func(func.add_to(store.as_context_mut().core).expect(TRAMPOLINES))
+    }
+
+    /// A function of the host's whose type follows from the closure's; see [`IntoFunc`].
+    ///
+    /// A panic in it goes on in whoever called wasm. The store stays usable.
+    ///
+    /// # Panics
+    ///
+    /// If trampolines for the type cannot be compiled.
+    pub fn wrap<T: 'static, Params, Results>(
+        mut store: impl AsContextMut<Data = T>,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Func {
+        Func(func.into_func().add_to(store.as_context_mut().core).expect(TRAMPOLINES))
+    }
+
+    /// Its type.
+    pub fn ty(&self, store: impl AsContext) -> FuncType {
+        (*store.as_context().core.func_type(self.0)).clone()
+    }
+
+    /// Calls it. `results` must have as many elements as the function has results, of whatever
+    /// values.
+    ///
+    /// # Errors
+    ///
+    /// If number or types of the parameters, or the number of results, are not the function's, or
+    /// a parameter is of another store: nothing happened. If wasm traps: an error that
+    /// can be downcast to [`Trap`](crate::Trap). If a host function fails: its error. The latter
+    /// two can also be downcast to [`WasmBacktrace`](crate::WasmBacktrace).
+    ///
+    /// # Panics
+    ///
+    /// If a host function panics: with its panic.
+    pub fn call(
+        &self,
+        mut store: impl AsContextMut,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        raw::call(store.as_context_mut().core, self.0, params, results)
+    }
+
+    /// The function with its type known to Rust: faster to call.
+    ///
+    /// # Errors
+    ///
+    /// If it has another type.
+    pub fn typed<P: WasmParams, R: WasmResults>(
+        &self,
+        store: impl AsContext,
+    ) -> Result<TypedFunc<P, R>> {
+        TypedFunc::new(store.as_context().core, *self)
+    }
+}
+
+const TRAMPOLINES: &str = "trampolines for the function's type";

@@ -1,0 +1,54 @@
+//! All `unsafe` code of this crate, and nothing that need not be near it.
+//!
+//! The runtime takes and gives raw cells: 16 bytes without a type. What must hold for them is that
+//! a cell contains a value of the type that its place has (parameter, result, global, table
+//! element), and that references are of the store. This module turns cells into typed values and
+//! back, and everything that it exports is safe: types and stores are checked here, or follow from
+//! Rust's types.
+//!
+//! ```text
+//!   cells     Rust types and `Val` <-> cells
+//!   call      calling wasm; host functions that wasm calls
+//!   objects   globals and tables
+//!   publish   machine code from our compiler, or from a file that the embedder trusts
+//! ```
+
+#![allow(unsafe_code)]
+
+mod call;
+mod cells;
+mod objects;
+mod publish;
+
+pub(crate) use call::{HostFunc, TypedHandle, call};
+pub(crate) use cells::{Cell, Cells};
+pub(crate) use objects::{
+    fill_table, get_global, get_table, grow_table, new_global, new_table, set_global, set_table,
+};
+pub(crate) use publish::compile;
+
+use crate::context::{StoreContext, StoreContextMut};
+use crate::store::Store;
+
+// What of a `StoreCore` is not `Send` by itself: raw pointers between objects that the store owns
+// (contexts, definitions, host functions), which move with it; `Box<dyn Any>`, which is the
+// `StoreData<T>` and `Send` if `T` is; the payload of a panic or an error on its way, which are
+// `Send`. While a call runs, the store is mutably borrowed by it; what the runtime keeps in
+// thread-locals for the call belongs to the stack frame of that call, not to the store.
+
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Store<T> {}
+// SAFETY: through a shared reference the store's `Cell`s (`VMRuntimeLimits`, memory and table
+// definitions) are read only: whoever writes them has the store mutably, wasm included. `T` is
+// shared as `&T`.
+unsafe impl<T: Sync> Sync for Store<T> {}
+// SAFETY: it is `&Store<T>`, whose pointee is `Sync`.
+unsafe impl<T: Sync> Send for StoreContext<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreContext<'_, T> {}
+// SAFETY: it is `&mut Store<T>`. Inside of a host function it can go to another thread, and wasm
+// can be called there: such a call saves and restores the limits, and everything else that belongs
+// to a thread is looked up anew in each call.
+unsafe impl<T: Send> Send for StoreContextMut<'_, T> {}
+// SAFETY: a shared reference to it gives what `&Store<T>` gives.
+unsafe impl<T: Sync> Sync for StoreContextMut<'_, T> {}
