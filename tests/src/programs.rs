@@ -23,8 +23,8 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 /// prints nothing that changes, and its fuel doesn't change either.
 pub const CLOCK: Duration = Duration::from_secs(1_000_000_000);
 
-/// The bytes that random numbers are made of, again and again.
-pub const RANDOM: [u8; 8] = [0x51, 0x1f, 0xa3, 0x08, 0xc4, 0x77, 0x2e, 0x9d];
+/// What every random byte is. One value, since it isn't agreed how many draws a byte takes.
+pub const RANDOM: u8 = 0x5a;
 
 /// More fuel than any of the programs uses: the hungriest take some 10¹⁰.
 pub const BUDGET: u64 = 1 << 40;
@@ -40,7 +40,7 @@ pub struct Program {
     pub args: Vec<&'static str>,
     /// The files of the input folder that are copied into the work folder, which is the guest's `.`.
     pub inputs: Vec<&'static str>,
-    /// Folders that come with the program: on the host, and as the guest sees it. Read-only.
+    /// Folders that come with the program, on the host and as the guest sees them. It only reads.
     pub dirs: Vec<(PathBuf, &'static str)>,
     /// Whether the guest needs an empty `/tmp`.
     pub tmp: bool,
@@ -50,6 +50,10 @@ pub struct Program {
     pub exit_code: i32,
     /// Whether the module imports functions of ours besides WASI: see [`HostCall`].
     pub scripted: bool,
+    /// Whether its fuel depends on the implementation of WASI as well: on how much one call reads
+    /// or writes at most, or on the order of a folder's entries. Then it can be compared between
+    /// runs over the same implementation, in folders of the same file system.
+    pub fuel_varies: bool,
     /// Whether it takes so long to compile that a quick round should leave it out.
     pub slow: bool,
 }
@@ -71,6 +75,7 @@ impl Program {
             outputs: Vec::new(),
             exit_code: 0,
             scripted: false,
+            fuel_varies: false,
             slow: false,
         }
     }
@@ -87,6 +92,11 @@ impl Program {
 
     fn dir(mut self, host: &str, guest: &'static str) -> Program {
         self.dirs.push((fetched().join(host), guest));
+        self
+    }
+
+    fn fuel_varies(mut self) -> Program {
+        self.fuel_varies = true;
         self
     }
 
@@ -107,7 +117,9 @@ fn input() -> PathBuf {
 /// All the programs, quick ones first.
 pub fn programs() -> Vec<Program> {
     let nextpnr = |name, command| {
-        Program::new(name, "nextpnr-ice40.wasm", command).dir("nextpnr-share", "/share")
+        Program::new(name, "nextpnr-ice40.wasm", command)
+            .dir("nextpnr-share", "/share")
+            .fuel_varies() // in how much of the chip data it gets at once
     };
     let yosys = Program::new("yosys", "yosys.wasm", "yosys -q -T -l yosys.log -s synth.ys")
         .inputs(&["synth.ys", "cpu.v"])
@@ -127,7 +139,8 @@ pub fn programs() -> Vec<Program> {
         .exits_with(7),
         Program::new("icepack", "icepack.wasm", "icepack blink.asc blink.bin")
             .inputs(&["blink.asc"])
-            .outputs(&["blink.bin"]),
+            .outputs(&["blink.bin"])
+            .fuel_varies(), // in whether a write of two pieces writes both
         Program::new("boolector sat", "boolector.wasm", "boolector factor.smt2")
             .inputs(&["factor.smt2"])
             .exits_with(10),
@@ -159,7 +172,7 @@ pub fn programs() -> Vec<Program> {
         )
         .inputs(&["blink.json", "cpu.pcf"])
         .exits_with(125),
-        Program { tmp: true, slow: true, ..yosys },
+        Program { tmp: true, fuel_varies: true, slow: true, ..yosys },
     ]
 }
 
@@ -185,8 +198,6 @@ pub struct Mount {
     pub host: PathBuf,
     /// What the guest calls it.
     pub guest: &'static str,
-    /// Whether the guest may write to it.
-    pub writable: bool,
 }
 
 /// The folders of one run, ready for it.
@@ -212,14 +223,14 @@ impl Workspace {
             let bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
             fs::write(work.join(name), bytes)?;
         }
-        let mut mounts = vec![Mount { host: work.clone(), guest: ".", writable: true }];
+        let mut mounts = vec![Mount { host: work.clone(), guest: "." }];
         for (host, guest) in &program.dirs {
-            mounts.push(Mount { host: host.clone(), guest, writable: false });
+            mounts.push(Mount { host: host.clone(), guest });
         }
         if program.tmp {
             let tmp = base.join("tmp");
             fs::create_dir(&tmp)?;
-            mounts.push(Mount { host: tmp, guest: "/tmp", writable: true });
+            mounts.push(Mount { host: tmp, guest: "/tmp" });
         }
         Ok(Workspace { mounts, work })
     }
@@ -360,11 +371,10 @@ fn run(
         .stderr(stderr.clone())
         .wall_clock(Clock)
         .monotonic_clock(Clock)
-        .secure_random(Deterministic::new(RANDOM.to_vec()))
+        .secure_random(Deterministic::new(vec![RANDOM]))
         .allow_blocking_current_thread(true);
     for mount in &workspace.mounts {
-        let perms = if mount.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        wasi.preopened_dir(&mount.host, mount.guest, perms).map_err(told)?;
+        wasi.preopened_dir(&mount.host, mount.guest, FsPerms::ReadWrite).map_err(told)?;
     }
     let state = State { wasi: wasi.build_p1(), host };
     let (ended, fuel_consumed) = start(&module, state, fuel).map_err(told)?;
@@ -445,4 +455,34 @@ fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
 /// Wasmtime's errors are of a type of its own; what they say is all that is needed here.
 fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_input_is_there_and_every_name_is_one_programs() {
+        let mut names = Vec::new();
+        for program in programs() {
+            for name in &program.inputs {
+                assert!(input().join(name).is_file(), "{} lacks {name}", program.name);
+            }
+            assert!(!names.contains(&program.name), "two programs are called {}", program.name);
+            names.push(program.name);
+        }
+    }
+
+    #[test]
+    fn a_host_call_answers_and_stays_within_the_memory() {
+        let mut memory = *b"square12 ........";
+        let mut host: HostCall = script_host().0;
+        let mut call = |args| answer_host_call(&mut memory, args, &mut host);
+        assert_eq!(call([0, 6, 6, 2, 9, 8]), 6);
+        assert_eq!(call([0, 6, 6, 2, 9, 5]), 6, "too long: not written, but told");
+        assert_eq!(call([0, 6, 6, 2, 12, 8]), -1, "the answer would end outside");
+        assert_eq!(call([0, 6, 16, 2, 9, 8]), -1, "the payload ends outside");
+        assert_eq!(call([-1, 6, 6, 2, 9, 8]), -1, "the name lies outside");
+        assert_eq!(&memory, b"square12 ok 144..");
+    }
 }

@@ -67,12 +67,13 @@ impl Demo {
         let elapsed = started.elapsed();
         for (line, fuel) in lines {
             let bar = "=".repeat((fuel * 8 / most) as usize);
-            writeln!(self.out, "  {line} {:>11} {bar}", grouped(fuel))?;
+            let line = format!("  {line} {:>11} {bar}", grouped(fuel));
+            writeln!(self.out, "{}", line.trim_end())?;
         }
-        let rate = total as f64 / elapsed.as_secs_f64() / 1e6;
+        let rate = total as f64 / elapsed.as_secs_f64() / 1e9;
         writeln!(
             self.out,
-            "\n  {} units in {}: {rate:.0} million operators per second, metered\n",
+            "\n  {} units in {}: {rate:.1} billion operators per second, metered\n",
             grouped(total),
             time(elapsed),
         )?;

@@ -128,8 +128,14 @@ mod tests {
     fn sections() -> Vec<(String, Arc<[u8]>)> {
         let encoding = Encoding { format: Format::Dwarf32, version: 4, address_size: 4 };
         let text = |text: &str| LineString::String(text.into());
-        let mut program =
-            LineProgram::new(encoding, LineEncoding::default(), text("dir"), None, text("main.c"), None);
+        let mut program = LineProgram::new(
+            encoding,
+            LineEncoding::default(),
+            text("dir"),
+            None,
+            text("main.c"),
+            None,
+        );
         let directory = program.default_directory();
         let file = program.add_file(text("main.c"), directory, None);
         program.begin_sequence(Some(Address::Constant(16)));

@@ -175,7 +175,7 @@ pub struct StoreCore {
 impl StoreCore {
     /// A store with no objects in it, no fuel, and an epoch deadline of 0 ticks from now.
     pub fn new(engine: &Arc<EngineShared>, data: Box<dyn Any>) -> Box<StoreCore> {
-        let store = Box::new(StoreCore {
+        let mut store = Box::new(StoreCore {
             id: StoreId::next(),
             engine: engine.clone(),
             limits: Box::default(),
@@ -261,7 +261,7 @@ impl StoreCore {
     }
 
     /// Lets the next deadline be `ticks` increments of the engine's epoch from now.
-    pub fn set_epoch_deadline(&self, ticks: u64) {
+    pub fn set_epoch_deadline(&mut self, ticks: u64) {
         self.limits.epoch_deadline.set(self.engine.epoch().saturating_add(ticks));
     }
 

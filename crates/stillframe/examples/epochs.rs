@@ -2,8 +2,8 @@
 //!
 //! Run it with `cargo run -p stillframe --example epochs`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use stillframe::{Config, Engine, Instance, Module, Result, Store, Trap, UpdateDeadline};

@@ -31,7 +31,10 @@ fn main() -> Result<()> {
             Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
                 let backtrace = error.downcast_ref::<WasmBacktrace>();
                 let depth = backtrace.map_or(0, |backtrace| backtrace.frames().len());
-                println!("fib({n:2}): {} after {consumed} units, {depth} calls deep", Trap::OutOfFuel);
+                println!(
+                    "fib({n:2}): {} after {consumed} units, {depth} calls deep",
+                    Trap::OutOfFuel
+                );
             }
             Err(error) => return Err(error),
         }

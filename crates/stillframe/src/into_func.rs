@@ -50,6 +50,10 @@ pub trait WasmRet: Returned {}
 impl<R: Returned> WasmRet for R {}
 
 /// What a host function returns, taken apart.
+#[diagnostic::on_unimplemented(
+    message = "a host function cannot return `{Self}`",
+    note = "it can return types that `WasmTy` lists, tuples of them, or a `stillframe::Result`"
+)]
 pub trait Returned {
     /// The results.
     type Results: Cells;

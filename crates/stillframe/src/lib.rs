@@ -75,9 +75,7 @@ pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
 pub use stillframe_abi::Trap;
-pub use stillframe_abi::types::{
-    FuncType, GlobalType, MemoryType, Mutability, TableType, ValType,
-};
+pub use stillframe_abi::types::{FuncType, GlobalType, MemoryType, Mutability, TableType, ValType};
 pub use stillframe_debug::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use stillframe_translate::{OperatorCosts, OptLevel, Progress, UnknownOperator};
 pub use store::{Store, UpdateDeadline};

@@ -191,8 +191,7 @@ impl<T: 'static> Linker<T> {
         as_name: &str,
     ) -> Result<&mut Linker<T>> {
         let definition = self.find(module, name).cloned();
-        let definition =
-            definition.ok_or_else(|| anyhow!("`{module}::{name}` is not defined"))?;
+        let definition = definition.ok_or_else(|| anyhow!("`{module}::{name}` is not defined"))?;
         self.insert(as_module, as_name, definition)
     }
 
@@ -203,7 +202,9 @@ impl<T: 'static> Linker<T> {
     /// If nothing is defined under `module`, or a name is taken; others are defined then.
     pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
         let names = self.definitions.get(module).cloned();
-        for (name, definition) in names.ok_or_else(|| anyhow!("nothing is defined in `{module}`"))? {
+        for (name, definition) in
+            names.ok_or_else(|| anyhow!("nothing is defined in `{module}`"))?
+        {
             self.insert(as_module, &name, definition)?;
         }
         Ok(())

@@ -197,9 +197,7 @@ impl<T: 'static> Store<T> {
         &mut self,
         mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
-        self.core.set_limiter(Box::new(move |data| {
-            limiter(&mut StoreData::of_any(data).user)
-        }));
+        self.core.set_limiter(Box::new(move |data| limiter(&mut StoreData::of_any(data).user)));
     }
 }
 

@@ -54,7 +54,8 @@ impl Worker {
         let backend = move |isa: &dyn TargetIsa, context: &Context| {
             let Context { func, domtree, want_disasm, .. } = context;
             let control = &mut ControlPlane::default();
-            let code = isa.compile_function(func, domtree, &mut registers, *want_disasm, control)?;
+            let code =
+                isa.compile_function(func, domtree, &mut registers, *want_disasm, control)?;
             Ok(code.apply_params(&func.params))
         };
         Worker {

@@ -95,11 +95,8 @@ impl Compiler {
     /// If the processor lacks SSE4.1, or Cranelift does not support it.
     pub fn new(options: CompilerOptions) -> Result<Compiler> {
         let isa = host_isa(&options)?;
-        let metering = Metering {
-            fuel: options.fuel,
-            epochs: options.epochs,
-            costs: options.costs.clone(),
-        };
+        let metering =
+            Metering { fuel: options.fuel, epochs: options.epochs, costs: options.costs.clone() };
         let settings = CompileSettings {
             target: "x86_64-linux".into(),
             flags: code_flags(&isa),
@@ -266,7 +263,8 @@ fn host_isa(options: &CompilerOptions) -> Result<OwnedTargetIsa> {
 
     let builder = cranelift_native::builder().map_err(|why| anyhow!("this processor: {why}"))?;
     let isa = builder.finish(settings::Flags::new(flags)).context("this processor")?;
-    let sse41 = isa.isa_flags().iter().any(|flag| flag.name == "has_sse41" && flag.as_bool() == Some(true));
+    let sse41 =
+        isa.isa_flags().iter().any(|flag| flag.name == "has_sse41" && flag.as_bool() == Some(true));
     ensure!(sse41, "this processor has no SSE4.1, which generated code needs");
     Ok(isa)
 }

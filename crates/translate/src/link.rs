@@ -59,9 +59,7 @@ impl<'a> ArtifactBuilder<'a> {
         for index in 0..info.functions.len() as u32 {
             let signature = wasm_signature(info.func_type(index));
             let id = match (index as usize) < info.num_imported_functions {
-                true => {
-                    builder.declare_function(&symbol(index), Linkage::Import, &signature)?
-                }
+                true => builder.declare_function(&symbol(index), Linkage::Import, &signature)?,
                 false => builder.declare_anonymous_function(&signature)?,
             };
             anyhow::ensure!(id.as_u32() == index, "{} declared out of order", symbol(index));
@@ -168,7 +166,8 @@ impl Module for ArtifactBuilder<'_> {
         _: &mut Context,
         _: &mut ControlPlane,
     ) -> ModuleResult<()> {
-        let what = format!("{} must come as bytes, with its frame table rows", symbol(func.as_u32()));
+        let what =
+            format!("{} must come as bytes, with its frame table rows", symbol(func.as_u32()));
         Err(unsupported(&what))
     }
 

@@ -204,7 +204,10 @@ mod tests {
         for trap in Trap::ALL {
             let (resolved_trap, resolved) =
                 points.resolve_trap(loc, Points::fixed_code(trap)).unwrap();
-            assert_eq!((resolved_trap, resolved), (trap, Resolved { wasm_pc: WasmPc(7), refund: 0 }));
+            assert_eq!(
+                (resolved_trap, resolved),
+                (trap, Resolved { wasm_pc: WasmPc(7), refund: 0 })
+            );
         }
     }
 }

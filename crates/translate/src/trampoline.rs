@@ -98,8 +98,7 @@ pub(crate) fn make(
         Ok(at)
     };
     let entry = piece("entry", entry_signature(), StackTest::Never, build_entry)?;
-    let host =
-        piece("host", wasm_signature(ty), StackTest::Above(LEAF_FRAME_MAX), build_host)?;
+    let host = piece("host", wasm_signature(ty), StackTest::Above(LEAF_FRAME_MAX), build_host)?;
     Ok(TrampolineText { text, entry, host })
 }
 

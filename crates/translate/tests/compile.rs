@@ -1,39 +1,13 @@
-//! Compiling whole modules: every metering, determinism, frame table rows, errors, extremes.
+//! Compiling whole modules: every metering, determinism, layout, errors, extremes.
 
+mod common;
+
+use common::{METERINGS, compiler, position, rows, trap, wasm};
 use std::fmt::Write as _;
 use stillframe_abi::Trap;
-use stillframe_abi::artifact::Artifact;
-use stillframe_abi::frame_table::{FrameTable, Row, RowKind, WasmPc};
+use stillframe_abi::frame_table::{RowKind, WasmPc};
 use stillframe_abi::types::{FuncType, ValType};
 use stillframe_translate::{Compiler, CompilerOptions, OperatorCosts, OptLevel, Progress};
-
-fn wasm(wat: &str) -> Vec<u8> {
-    wat::parse_str(wat).unwrap()
-}
-
-fn compiler(fuel: bool, epochs: bool) -> Compiler {
-    Compiler::new(CompilerOptions { fuel, epochs, ..CompilerOptions::default() }).unwrap()
-}
-
-const METERINGS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
-
-/// The frame table rows of a defined function.
-fn rows(artifact: &Artifact, defined: usize) -> Vec<Row> {
-    let table = FrameTable::parse(&artifact.frame_table, artifact.info.code.len()).unwrap();
-    table.rows(defined, WasmPc(artifact.info.bodies[defined].start)).collect()
-}
-
-/// Where these bytes are in the file. They must occur once.
-fn position(wasm: &[u8], bytes: &[u8]) -> WasmPc {
-    let mut found = wasm.windows(bytes.len()).enumerate().filter(|(_, at)| *at == bytes);
-    let (at, _) = found.next().expect("the bytes occur");
-    assert!(found.next().is_none(), "{bytes:02x?} occurs twice");
-    WasmPc(at as u32)
-}
-
-fn trap(trap: Trap, refund: u64) -> RowKind {
-    RowKind::Trap { trap, refund }
-}
 
 const CONTROL: &str = r#"(module
     (type $binary (func (param i32 i32) (result i32)))
@@ -175,140 +149,6 @@ fn functions_are_aligned_and_call_each_other() {
 }
 
 #[test]
-fn rows_give_the_wasm_pc_and_the_refund() {
-    let module = wasm(
-        r#"(module (memory 1) (func $f (param i32) (result i32)
-            i32.const 5             ;; run 1: entry 1, then 1 each
-            local.get 0
-            i32.load offset=42      ;; prefix 4
-            i32.add
-            call $f                 ;; prefix 6: the end of run 1
-            i32.load offset=43      ;; run 2, prefix 1
-            local.get 0
-            i32.div_u               ;; prefix 3
-            if (result i32)         ;; prefix 4: the end of run 2
-                i32.const 1
-                unreachable         ;; run 3: costs nothing itself
-            else
-                i32.const 9
-                i32.const 8
-                i32.store offset=44 ;; run 4, prefix 3
-                i32.const 7
-            end))"#,
-    );
-    // `call $f` is 10 00, `i32.div_u` 6e, `unreachable` 00; neighbours make them unique.
-    let load_1 = position(&module, &[0x28, 2, 42]);
-    let call = WasmPc(load_1.0 + 4);
-    let load_2 = position(&module, &[0x28, 2, 43]);
-    assert_eq!(&module[call.0 as usize..load_2.0 as usize], [0x10, 0]);
-    let div = position(&module, &[0x6e, 4, 0x7f]);
-    let unreachable = WasmPc(position(&module, &[0x41, 1, 0, 5]).0 + 2);
-    let store = position(&module, &[0x36, 2, 44]);
-
-    for (fuel, epochs) in METERINGS {
-        let artifact = compiler(fuel, epochs).compile(&module, &()).unwrap();
-        let mut rows = rows(&artifact, 0);
-        assert!(rows.is_sorted_by_key(|row| row.native));
-        rows.sort_by_key(|row| (row.wasm_pc.0, row.native));
-        let found: Vec<_> = rows.into_iter().map(|row| (row.wasm_pc, row.kind)).collect();
-        let refund = |refund| if fuel { refund } else { 0 };
-        let start = WasmPc(artifact.info.bodies[0].start);
-        let entry = WasmPc(start.0 + 1);
-        let mut expected = vec![
-            (start, trap(Trap::StackOverflow, 0)),
-            (entry, RowKind::Call),
-            (load_1, trap(Trap::MemoryOutOfBounds, refund(2))),
-            (call, RowKind::Call),
-            (load_2, trap(Trap::MemoryOutOfBounds, refund(3))),
-            (div, trap(Trap::IntegerDivisionByZero, refund(1))),
-            (unreachable, trap(Trap::UnreachableCodeReached, 0)),
-            (store, trap(Trap::MemoryOutOfBounds, refund(1))),
-        ];
-        if !fuel && !epochs {
-            expected.remove(1);
-        }
-        assert_eq!(found, expected, "fuel {fuel}, epochs {epochs}");
-    }
-}
-
-#[test]
-fn an_indirect_call_has_a_row_for_each_way_to_fail() {
-    let module = wasm(
-        r#"(module (table 10 funcref) (func (param i32)
-            (call_indirect (param i32) (local.get 0) (local.get 0))
-            (call_indirect (param i32) (local.get 0) (local.get 0))))"#,
-    );
-    let artifact = compiler(true, false).compile(&module, &()).unwrap();
-    let first = position(&module, &[0x11, 0, 0, 0x20]);
-    let second = position(&module, &[0x11, 0, 0, 0x0b]);
-    for pc in [first, second] {
-        let mut kinds: Vec<_> =
-            rows(&artifact, 0).iter().filter(|row| row.wasm_pc == pc).map(|row| row.kind).collect();
-        kinds.sort_by_key(|kind| match kind {
-            RowKind::Call => 0,
-            RowKind::Trap { trap, .. } => trap.code(),
-        });
-        let expected = [
-            RowKind::Call,
-            trap(Trap::UndefinedElement, 0),
-            trap(Trap::IndirectCallToNull, 0),
-            trap(Trap::BadSignature, 0),
-        ];
-        assert_eq!(kinds, expected, "at {pc:?}");
-    }
-}
-
-/// All loads come first and all uses later, in the same order: Cranelift sinks each load past all
-/// those behind it.
-#[test]
-fn loads_that_sink_far_keep_their_operator() {
-    const LOADS: u32 = 1000;
-    let mut wat = String::from("(module (memory 1) (func (param i32) (result i32)");
-    wat.push_str(&"(local i32)".repeat(LOADS as usize));
-    for i in 0..LOADS {
-        write!(wat, "(local.set {} (i32.load offset={} (local.get 0)))", i + 1, 5000 + i).unwrap();
-    }
-    wat.push_str("(local.get 0)");
-    for i in 0..LOADS {
-        write!(wat, "(i32.add (local.get {}))", i + 1).unwrap();
-    }
-    wat.push_str("))");
-    let module = wasm(&wat);
-    let artifact = compiler(true, false).compile(&module, &()).unwrap();
-    let total = 1 + 3 * u64::from(LOADS) + 1 + 2 * u64::from(LOADS);
-    let expected: Vec<_> = (0..LOADS)
-        .map(|i| {
-            let offset = 5000 + i;
-            let leb = [(offset & 0x7f) as u8 | 0x80, (offset >> 7) as u8];
-            let load = position(&module, &[0x28, 2, leb[0], leb[1]]);
-            // Charged up to it: the entry, three for each load before, and `local.get` and itself.
-            let executed = 1 + 3 * u64::from(i) + 2;
-            (load, trap(Trap::MemoryOutOfBounds, total - executed))
-        })
-        .collect();
-    let rows = rows(&artifact, 0).into_iter();
-    let overflow = |row: &Row| matches!(row.kind, RowKind::Trap { trap: Trap::StackOverflow, .. });
-    let mut found: Vec<_> =
-        rows.filter(|row| !overflow(row)).map(|row| (row.wasm_pc, row.kind)).collect();
-    found.sort_by_key(|(pc, _)| pc.0);
-    assert_eq!(found, expected);
-}
-
-/// `a + (0 - load)` becomes `a - load`: the subtraction is the optimiser's, the load sinks into it.
-#[test]
-fn a_load_in_an_instruction_of_the_optimiser_keeps_its_operator() {
-    let module = wasm(
-        r#"(module (memory 1) (func (param i32 i32) (result i32)
-            (i32.add (local.get 0)
-                (i32.sub (i32.const 0) (i32.load offset=77 (local.get 1))))))"#,
-    );
-    let artifact = compiler(true, false).compile(&module, &()).unwrap();
-    let found: Vec<_> = rows(&artifact, 0).iter().map(|row| (row.wasm_pc, row.kind)).collect();
-    let load = position(&module, &[0x28, 2, 77]);
-    assert_eq!(found, [(load, trap(Trap::MemoryOutOfBounds, 2))]);
-}
-
-#[test]
 fn only_functions_that_call_or_have_large_frames_test_the_stack() {
     let mut large = String::from("(func (param i32) (result v128)");
     large.push_str(&"(local v128)".repeat(300));
@@ -420,7 +260,8 @@ fn nesting_of_5_000_constructs_compiles() {
         ("unreachable block (result i32)", "unreachable", "end"),
     ] {
         let (open, close) = (format!("{open} ").repeat(DEPTH), format!("{close} ").repeat(DEPTH));
-        let module = wasm(&format!("(module (func (param i32) (result i32) {open}{inside} {close}))"));
+        let module =
+            wasm(&format!("(module (func (param i32) (result i32) {open}{inside} {close}))"));
         compiler(true, true).compile(&module, &()).unwrap();
     }
 }
@@ -551,7 +392,8 @@ fn progress_hears_of_every_function() {
 
 #[test]
 fn disassembly_is_of_the_function_asked_for() {
-    let module = wasm(r#"(module (import "a" "b" (func)) (func) (func (result i64) i64.const 77))"#);
+    let module =
+        wasm(r#"(module (import "a" "b" (func)) (func) (func (result i64) i64.const 77))"#);
     let compiler = compiler(false, false);
     let (clif, asm) = compiler.disassemble(&module, 2).unwrap();
     assert!(clif.contains("function u0:2") && clif.contains("iconst.i64 77"), "{clif}");
@@ -560,4 +402,10 @@ fn disassembly_is_of_the_function_asked_for() {
         let error = compiler.disassemble(&module, index).unwrap_err().to_string();
         assert!(error.contains(&format!("defines no function {index}")), "{error}");
     }
+}
+
+#[test]
+fn a_compiler_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&compiler(false, false));
 }

@@ -199,7 +199,7 @@ fn folder_that_is_not_there_is_named() {
 #[test]
 fn clock_and_random_numbers_can_be_the_embedders() {
     let mut wasi = WasiCtxBuilder::with_clock(|| Duration::from_nanos(0x4142_4344));
-    wasi.random(stillframe_wasi::wasi_common::random::Deterministic::new(b"xyz".to_vec()));
+    wasi.random(wasi_common::random::Deterministic::new(b"xyz".to_vec()));
     let ended = run(
         r#"(func (export "_start")
              (call $must (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 64)))

@@ -10,9 +10,6 @@ use wast::{QuoteWat, Wat};
 /// The data of the script's store: none.
 pub(super) type Data = ();
 
-/// Fuel for one directive: out of any script's reach.
-const BUDGET: u64 = i64::MAX as u64;
-
 /// The state of a running script. All its instances live in one store, as they may share memories
 /// and tables.
 pub(super) struct Context<'a> {
@@ -30,7 +27,7 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(super) fn new(options: Options) -> Result<Context<'a>> {
         let mut config = Config::new();
-        config.consume_fuel(options.fuel).epoch_interruption(options.epochs);
+        config.consume_fuel(options.fuel.is_some()).epoch_interruption(options.epochs);
         let engine = Engine::new(&config)?;
         let mut store = Store::new(&engine, ());
         if options.epochs {
@@ -116,8 +113,8 @@ impl<'a> Context<'a> {
     }
 
     fn refuel(&mut self) -> Result<()> {
-        if self.options.fuel {
-            self.store.set_fuel(BUDGET)?;
+        if let Some(fuel) = self.options.fuel {
+            self.store.set_fuel(fuel)?;
         }
         Ok(())
     }

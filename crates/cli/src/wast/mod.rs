@@ -25,13 +25,11 @@ use wast::parser::{self, ParseBuffer};
 use wast::token::Span;
 
 /// How a script is run: with the code's counters, or without.
-///
-/// Budgets are out of any script's reach; what is tested is that metering changes nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether the code counts fuel.
-    pub fuel: bool,
-    /// Whether the code tests epochs.
+    /// If the code is to count fuel, how much of it each call and instantiation has.
+    pub fuel: Option<u64>,
+    /// Whether the code is to test epochs. Their deadline never comes.
     pub epochs: bool,
 }
 

@@ -143,10 +143,13 @@ fn metering_changes_nothing() {
             (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
           (local.get 1)))
         (assert_return (invoke "sum" (i32.const 100)) (i32.const 5050))"#;
-    for (fuel, epochs) in [(true, false), (false, true), (true, true)] {
+    for (fuel, epochs) in [(Some(10_000), false), (None, true), (Some(10_000), true)] {
         let report = run_script(script, Options { fuel, epochs }).unwrap();
         assert!(report.failed.is_empty(), "{:?}", report.failed);
     }
+    let report = run_script(script, Options { fuel: Some(100), epochs: false }).unwrap();
+    assert_eq!(report.failed.len(), 1);
+    assert!(report.failed[0].message.contains("all fuel consumed"), "{:?}", report.failed);
 }
 
 #[test]

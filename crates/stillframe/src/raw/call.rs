@@ -156,7 +156,7 @@ impl<T: 'static> HostFunc<T> {
                 // SAFETY: the caller has stored parameters of the function's type.
                 let params = unsafe { P::load(store, values) };
                 let results = body(Caller::new(store, caller), params).into_result()?;
-                results.check(store, "result of a host function")?;
+                results.check(store, "host function result")?;
                 results.store_to(store, values);
                 Ok(())
             }),
@@ -183,7 +183,7 @@ impl<T: 'static> HostFunc<T> {
                 }
                 body(Caller::new(store, caller), param_vals, result_vals)?;
                 for (i, (val, ty)) in result_vals.iter().zip(results).enumerate() {
-                    let place = || format!("result {i} of a host function");
+                    let place = || format!("host function result {i}");
                     values[i] = cell_of(store, *ty, val, place)?;
                 }
                 Ok(())

@@ -9,6 +9,10 @@ use stillframe_runtime::{RawValue, StoreCore, StoreId};
 
 /// A Rust type that stands for a WebAssembly type. Not nameable from outside of the crate, so
 /// nobody else implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not stand for a WebAssembly type",
+    note = "see `WasmTy` for the types that do"
+)]
 pub trait Cell: Copy + Send + 'static {
     /// The type it stands for.
     const TYPE: ValType;
@@ -100,6 +104,10 @@ impl Cell for Option<ExternRef> {
 }
 
 /// A row of values: one [`Cell`], or a tuple of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no type that stands for a WebAssembly type, nor a tuple of up to 16",
+    note = "see `WasmTy` for the types"
+)]
 pub trait Cells: Sized {
     /// Their types.
     const TYPES: &'static [ValType];
@@ -150,7 +158,7 @@ impl<A: Cell> Cells for A {
 
 macro_rules! tuple {
     ($count:literal $($name:ident)*) => {
-        #[allow(non_snake_case, unused_variables, unused_mut, unused_assignments)]
+        #[allow(non_snake_case, unused_variables, unused_mut, unused_assignments, clippy::unused_unit)]
         impl<$($name: Cell),*> Cells for ($($name,)*) {
             const TYPES: &'static [ValType] = &[$($name::TYPE),*];
 

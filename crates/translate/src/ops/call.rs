@@ -10,8 +10,8 @@ use crate::ops;
 use crate::points::Points;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, UserExternalName,
-    Value, types,
+    ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, UserExternalName, Value,
+    types,
 };
 use stillframe_abi::Trap;
 use stillframe_abi::vmctx::offsets;
@@ -121,8 +121,8 @@ fn through_table(t: &mut FuncTranslator<'_>, type_index: u32, table: u32) -> Cal
 
     // The null test is the processor's: nothing is mapped at the lowest addresses, so if the
     // reference is null this load faults.
-    let faults = MemFlagsData::trusted()
-        .with_trap_code(Some(Points::fixed_code(Trap::IndirectCallToNull)));
+    let faults =
+        MemFlagsData::trusted().with_trap_code(Some(Points::fixed_code(Trap::IndirectCallToNull)));
     let type_id =
         t.builder.ins().load(types::I32, faults, func_ref, offsets::FUNC_REF_TYPE_ID as i32);
     let type_ids = t.load_vmctx_constant(offsets::TYPE_IDS);
@@ -133,7 +133,8 @@ fn through_table(t: &mut FuncTranslator<'_>, type_index: u32, table: u32) -> Cal
 
     // Constant while the store lives, but must not move up past the tests: so not `can_move`.
     let flags = MemFlagsData::trusted();
-    let mut field = |offset: usize| t.builder.ins().load(types::I64, flags, func_ref, offset as i32);
+    let mut field =
+        |offset: usize| t.builder.ins().load(types::I64, flags, func_ref, offset as i32);
     let code = field(offsets::FUNC_REF_WASM_CALL);
     let vmctx = field(offsets::FUNC_REF_VMCTX);
     Callee::Indirect { code, vmctx, signature: signature(t, type_index) }

@@ -316,11 +316,7 @@ fn label(t: &mut FuncTranslator<'_>, depth: u32) -> (Block, Vec<BlockArg>) {
 }
 
 /// Jumps to the exit of a frame, with its results from the stack.
-fn jump_to_exit(
-    t: &mut FuncTranslator<'_>,
-    exit: &mut Option<Block>,
-    signature: BlockSignature,
-) {
+fn jump_to_exit(t: &mut FuncTranslator<'_>, exit: &mut Option<Block>, signature: BlockSignature) {
     t.end_run();
     let results = signature.results(t.env.info);
     let block = *exit.get_or_insert_with(|| block_with_params(t, results));
