@@ -173,7 +173,7 @@ fn a_backtrace_names_functions_and_offsets() {
             let frames: Vec<_> = backtrace
                 .frames()
                 .iter()
-                .map(|f| (f.func_index(), f.func_name(), wasm[f.module_offset().unwrap()]))
+                .map(|f| (f.func_index(), f.func_name(), wasm[f.module_offset()]))
                 .collect();
             // 0x10 is `call`.
             assert_eq!(

@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn options_after_the_file_are_the_programs() {
-        let parsed = Cli::parse_from(["stillframe", "run", "--fuel", "5", "p.wasm", "--fuel", "-x"]);
+        let parsed =
+            Cli::parse_from(["stillframe", "run", "--fuel", "5", "p.wasm", "--fuel", "-x"]);
         let Command::Run(run) = parsed.command else { panic!("not run") };
         assert_eq!(run.fuel, Some(5));
         assert_eq!(run.file(), Path::new("p.wasm"));

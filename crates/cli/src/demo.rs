@@ -97,7 +97,12 @@ impl Demo {
         let y = SIZE.1 / 2;
         let (_, first) = self.row(y)?;
         let (_, second) = self.row(y)?;
-        writeln!(self.out, "  line {y}, twice:          {} and {} units", grouped(first), grouped(second))?;
+        writeln!(
+            self.out,
+            "  line {y}, twice:          {} and {} units",
+            grouped(first),
+            grouped(second)
+        )?;
         let row = self.instance.get_typed_func::<(i32, i32, i32), ()>(&mut self.store, "row")?;
         self.store.set_fuel(first)?;
         row.call(&mut self.store, (y, SIZE.0, SIZE.1))?;

@@ -105,7 +105,11 @@ fn check_entry(args: &RunArgs, module: &Module) -> Result<()> {
         (Some(_), Some(ExternType::Func(ty))) => values::parse_args(&ty, &args.args()?).map(drop),
         (None, Some(ExternType::Func(ty))) if ty.params().is_empty() => Ok(()),
         (Some(name), _) => {
-            bail!("{} exports no function {name:?}; it exports {}", args.file().display(), functions())
+            bail!(
+                "{} exports no function {name:?}; it exports {}",
+                args.file().display(),
+                functions()
+            )
         }
         (None, _) => bail!(
             "{} is no command, since it exports no '_start' without parameters; with --invoke, one \

@@ -145,7 +145,8 @@ fn limits_end_a_runaway_program() {
     let ended = scene.stillframe(&["run", "--timeout", "50ms", "--invoke", "spin", "lib.wat"]);
     assert_eq!(ended.code, 134);
     assert!(ended.stderr.starts_with("trap: Interrupt: "), "{}", ended.stderr);
-    let ended = scene.stillframe(&["run", "--timeout", "10m", "--invoke", "add", "lib.wat", "1", "2"]);
+    let ended =
+        scene.stillframe(&["run", "--timeout", "10m", "--invoke", "add", "lib.wat", "1", "2"]);
     assert_eq!((ended.code, &*ended.stdout), (0, "3\n"));
 }
 
@@ -204,7 +205,11 @@ fn files_that_are_no_modules_are_refused_with_a_reason() {
         scene.write(name, contents);
         let ended = scene.stillframe(&["run", name]);
         assert_eq!(ended.code, 1, "{name}");
-        assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(name), "{}", ended.stderr);
+        assert!(
+            ended.stderr.starts_with("error: ") && ended.stderr.contains(name),
+            "{}",
+            ended.stderr
+        );
         ended.stderr
     };
     refused("empty.wasm", b"");
@@ -272,7 +277,10 @@ fn scripts_are_counted_and_failures_located() {
     scene.write("good.wast", "(module (func (export \"f\") (result i32) (i32.const 1)))\n(assert_return (invoke \"f\") (i32.const 1))");
     scene.write("bad.wast", "(module (func (export \"f\") (result i32) (i32.const 1)))\n\n  (assert_return (invoke \"f\") (i32.const 2))");
     let ended = scene.stillframe(&["wast", "good.wast"]);
-    assert_eq!((ended.code, &*ended.stdout), (0, "good.wast: 2 passed, 0 failed\n2 passed, 0 failed\n"));
+    assert_eq!(
+        (ended.code, &*ended.stdout),
+        (0, "good.wast: 2 passed, 0 failed\n2 passed, 0 failed\n")
+    );
     let ended = scene.stillframe(&["wast", "good.wast", "bad.wast"]);
     assert_eq!(ended.code, 1);
     assert_eq!(

@@ -22,7 +22,7 @@ use stillframe_abi::{Trap, VMRuntimeLimits};
 /// One entry from the host.
 pub(crate) struct Activation {
     /// The wasm stack; `None` for a host function that the host called straight.
-    pub(crate) stack: Option<WasmStack>,
+    pub(crate) stack: Option<Box<WasmStack>>,
     /// The limits as the activation before left them.
     pub(crate) outer: SavedLimits,
 }
@@ -38,6 +38,10 @@ pub(crate) struct SavedLimits {
 }
 
 impl SavedLimits {
+    /// The limits of a store in which nothing runs.
+    const IDLE: SavedLimits =
+        SavedLimits { stack_limit: 0, exit_fp: 0, exit_pc: 0, exit_sp: 0, entry_sp: 0 };
+
     pub(crate) fn of(limits: &VMRuntimeLimits) -> SavedLimits {
         SavedLimits {
             stack_limit: limits.stack_limit.get(),
@@ -165,7 +169,7 @@ impl StoreCore {
             }
         };
 
-        let outer = SavedLimits::of(&self.limits);
+        let outer = self.outer_limits();
         self.limits.stack_limit.set(stack.limit());
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
@@ -244,7 +248,7 @@ impl StoreCore {
             }
         }
 
-        let outer = SavedLimits::of(&self.limits);
+        let outer = self.outer_limits();
         self.activations.push(Activation { stack: None, outer });
         self.limits.last_wasm_entry_sp.set(ENTRY_SP_HOST_DIRECT);
         self.limits.last_wasm_exit_fp.set(0);
@@ -256,6 +260,17 @@ impl StoreCore {
             host::call(function, None, values.as_mut_ptr())
         };
         result.map_err(|error| CallError { error, trace: None })
+    }
+
+    /// The limits that a new activation puts back when it ends. For the outermost one they are
+    /// known, and not read: the stubs of the call before may have written them just now, in words,
+    /// and the compiler reads them in pairs, which the processor would wait for.
+    #[inline]
+    fn outer_limits(&self) -> SavedLimits {
+        match self.activations.is_empty() {
+            true => SavedLimits::IDLE,
+            false => SavedLimits::of(&self.limits),
+        }
     }
 
     /// Ends the innermost activation: its stack goes back, the limits are those of the one before.

@@ -110,7 +110,9 @@ pub(crate) struct StackPool {
     usable: usize,
     /// Stacks kept for reuse, at most.
     keep: usize,
-    free: Mutex<Vec<WasmStack>>,
+    /// Boxed, so that a stack changes hands as one word: that happens twice in every call.
+    #[expect(clippy::vec_box, reason = "the boxes themselves go in and out")]
+    free: Mutex<Vec<Box<WasmStack>>>,
 }
 
 impl StackPool {
@@ -120,13 +122,13 @@ impl StackPool {
     }
 
     /// A free stack, or a new one.
-    pub(crate) fn take(&self) -> Result<WasmStack> {
+    pub(crate) fn take(&self) -> Result<Box<WasmStack>> {
         let free = self.lock().pop();
-        free.map_or_else(|| WasmStack::new(self.usable), Ok)
+        free.map_or_else(|| WasmStack::new(self.usable).map(Box::new), Ok)
     }
 
     /// Gives a stack back.
-    pub(crate) fn put(&self, stack: WasmStack) {
+    pub(crate) fn put(&self, stack: Box<WasmStack>) {
         let mut free = self.lock();
         if free.len() < self.keep {
             free.push(stack);
@@ -138,7 +140,8 @@ impl StackPool {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<WasmStack>> {
+    #[expect(clippy::vec_box, reason = "as above")]
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<WasmStack>>> {
         self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

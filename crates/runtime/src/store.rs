@@ -165,7 +165,7 @@ pub struct StoreCore {
     /// While a hardware trap is being handled: the instruction and its operator.
     pub(crate) faulted: Option<(usize, WasmPc)>,
     /// A wasm stack in hand, so that most calls do not ask the pool.
-    pub(crate) spare_stack: Option<WasmStack>,
+    pub(crate) spare_stack: Option<Box<WasmStack>>,
     /// Fuel beyond what fits `fuel_consumed`.
     fuel_reserve: u64,
     pub(crate) limiter: Option<LimiterFn>,

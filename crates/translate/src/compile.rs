@@ -224,6 +224,7 @@ fn locate_rewritten(func: &mut ir::Function) {
 }
 
 /// The frame table rows of a function, in ascending order, calls before traps at the same address.
+/// Cranelift counts tail calls as calls, so there is a row behind each, where nothing returns to.
 ///
 /// # Errors
 ///

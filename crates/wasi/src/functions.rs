@@ -45,7 +45,8 @@ pub fn add_to_linker<T: 'static>(
     get: impl Fn(&mut T) -> &mut WasiCtx + Send + Sync + Copy + 'static,
 ) -> Result<()> {
     // wasi-common's own refuses codes from 126 on, which programs do exit with.
-    linker.func_wrap(MODULE, "proc_exit", |code: i32| -> Result<()> { Err(I32Exit(code).into()) })?;
+    linker
+        .func_wrap(MODULE, "proc_exit", |code: i32| -> Result<()> { Err(I32Exit(code).into()) })?;
     define! { linker, get;
         args_get(argv: i32, argv_buf: i32);
         args_sizes_get(count: i32, size: i32);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   builder.rs     WasiCtxBuilder: what one guest may see
-//!   functions.rs   the 45 host functions, as a table
+//!   functions.rs   the host functions, as a table
 //!   clock.rs       time that the embedder makes
 //! ```
 //!

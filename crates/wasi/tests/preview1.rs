@@ -235,7 +235,11 @@ fn guest_without_a_memory_is_told_so() {
              (func (export "_start") (drop (call $f (i32.const 0) (i32.const 0)))))"#,
         &mut WasiCtxBuilder::new(),
     );
-    assert!(ended.error().contains("WASI function args_sizes_get needs a memory"), "{}", ended.error());
+    assert!(
+        ended.error().contains("WASI function args_sizes_get needs a memory"),
+        "{}",
+        ended.error()
+    );
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl<'a> Context<'a> {
     pub(super) fn call(&mut self, func: Func, params: &[Val]) -> Result<Vec<Val>> {
         self.refuel()?;
         let ty = func.ty(&self.store);
-        let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
+        let mut results: Vec<Val> =
+            ty.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
         func.call(&mut self.store, params, &mut results)?;
         Ok(results)
     }

@@ -33,47 +33,60 @@ pub struct Options {
     pub epochs: bool,
 }
 
-/// What came of a script.
-#[derive(Debug)]
+/// What came of a script: its directives, in order.
+#[derive(Debug, Default)]
 pub struct Report {
-    /// How many directives did what they should.
-    pub passed: usize,
-    /// The others, in the script's order.
-    pub failed: Vec<Failure>,
+    /// Each directive. A script that cannot be read has one, called `script`.
+    pub outcomes: Vec<Outcome>,
 }
 
-/// A directive that did not do what it should.
+impl Report {
+    /// How many directives did what they should.
+    pub fn passed(&self) -> usize {
+        self.outcomes.len() - self.failed().count()
+    }
+
+    /// The directives that did not.
+    pub fn failed(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(|outcome| outcome.failure.is_some())
+    }
+}
+
+/// What came of a directive.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Outcome {
     /// Where it begins in the script: the line, counted from 1.
     pub line: usize,
     /// And the column, counted from 1.
     pub column: usize,
     /// Which directive it is, as scripts spell it.
     pub directive: &'static str,
-    /// What was expected, and what happened.
-    pub message: String,
+    /// Unless it passed: what was expected, and what happened.
+    pub failure: Option<String>,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { line, column, directive, message } = self;
-        write!(f, "{line}:{column}: {directive}: {message}")
+        let Outcome { line, column, directive, failure } = self;
+        let failure = failure.as_deref().unwrap_or("passed");
+        write!(f, "{line}:{column}: {directive}: {failure}")
     }
 }
 
 /// Runs the script `text`, each of its directives, whatever became of those before.
 ///
-/// A script that cannot be read counts as one directive that failed.
-///
 /// # Errors
 ///
 /// If there can be no engine with these options.
 pub fn run_script(text: &str, options: Options) -> Result<Report> {
-    let mut report = Report { passed: 0, failed: Vec::new() };
-    let failure = |span: Span, directive, message| {
-        let (line, column) = span.linecol_in(text);
-        Failure { line: line + 1, column: column + 1, directive, message }
+    let mut report = Report::default();
+    let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut record = |span: Span, directive, failure| {
+        let line = newlines.partition_point(|newline| *newline < span.offset());
+        let start = line.checked_sub(1).map_or(0, |before| newlines[before] + 1);
+        let column = span.offset() - start;
+        let (line, column) = (line + 1, column + 1);
+        report.outcomes.push(Outcome { line, column, directive, failure });
     };
     let mut lexer = Lexer::new(text);
     // The suite has a test of names that are made to be misread.
@@ -86,22 +99,15 @@ pub fn run_script(text: &str, options: Options) -> Result<Report> {
         }
         Err(error) => Err(error),
     };
-    let script = match script {
-        Ok(script) => script,
-        Err(error) => {
-            report.failed.push(failure(error.span(), "script", error.message()));
-            return Ok(report);
-        }
-    };
-    let mut context = Context::new(options)?;
-    for mut directive in script.directives {
-        match context.run(&mut directive) {
-            Ok(()) => report.passed += 1,
-            Err(error) => {
-                let kind = directive::name(&directive);
-                report.failed.push(failure(directive.span(), kind, format!("{error:#}")));
+    match script {
+        Ok(script) => {
+            let mut context = Context::new(options)?;
+            for mut directive in script.directives {
+                let failure = context.run(&mut directive).err().map(|error| format!("{error:#}"));
+                record(directive.span(), directive::name(&directive), failure);
             }
         }
+        Err(error) => record(error.span(), "script", Some(error.message())),
     }
     Ok(report)
 }
@@ -115,12 +121,13 @@ pub(crate) fn command(args: &WastArgs) -> Result<ExitCode> {
         let text = load::read(path)?;
         let text = String::from_utf8(text).with_context(|| format!("{shown} is not UTF-8"))?;
         let report = run_script(&text, Options::default())?;
-        for failure in &report.failed {
+        let (good, bad) = (report.passed(), report.failed().count());
+        for failure in report.failed() {
             eprintln!("{shown}:{failure}");
         }
-        writeln!(out, "{shown}: {} passed, {} failed", report.passed, report.failed.len())?;
-        passed += report.passed;
-        failed += report.failed.len();
+        writeln!(out, "{shown}: {good} passed, {bad} failed")?;
+        passed += good;
+        failed += bad;
     }
     writeln!(out, "{passed} passed, {failed} failed")?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

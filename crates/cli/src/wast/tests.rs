@@ -6,10 +6,13 @@ fn run(script: &str) -> Report {
     run_script(script, Options::default()).unwrap()
 }
 
+fn failures(report: &Report) -> Vec<String> {
+    report.failed().map(ToString::to_string).collect()
+}
+
 /// Runs a script of which the last directive fails, and nothing else; answers why.
 fn why_last_fails(script: &str) -> String {
-    let report = run(script);
-    let failed: Vec<String> = report.failed.iter().map(ToString::to_string).collect();
+    let failed = failures(&run(script));
     assert_eq!(failed.len(), 1, "{failed:#?}");
     failed.into_iter().next().unwrap()
 }
@@ -28,9 +31,18 @@ fn wrong_results_fail() {
         (r#"(assert_return (invoke "i") (i32.const 2))"#, "expected i32 2, got i32 1"),
         (r#"(assert_return (invoke "i") (i64.const 1))"#, "expected i64 1, got i32 1"),
         (r#"(assert_return (invoke "i"))"#, "expected 0 results, got 1: i32 1"),
-        (r#"(assert_return (invoke "two") (i32.const 1) (i32.const 3))"#, "result 2: expected i32 3"),
-        (r#"(assert_return (invoke "nan") (f32.const nan:canonical))"#, "expected f32 nan:canonical"),
-        (r#"(assert_return (invoke "nan") (f32.const nan:arithmetic))"#, "expected f32 nan:arithmetic"),
+        (
+            r#"(assert_return (invoke "two") (i32.const 1) (i32.const 3))"#,
+            "result 2: expected i32 3",
+        ),
+        (
+            r#"(assert_return (invoke "nan") (f32.const nan:canonical))"#,
+            "expected f32 nan:canonical",
+        ),
+        (
+            r#"(assert_return (invoke "nan") (f32.const nan:arithmetic))"#,
+            "expected f32 nan:arithmetic",
+        ),
         (r#"(assert_return (invoke "minus") (f64.const 0))"#, "got f64 -0"),
         (r#"(assert_return (invoke "v") (v128.const i32x4 1 2 3 5))"#, "got v128 0x00000004"),
         (r#"(assert_return (invoke "null") (ref.extern 1))"#, "got a null externref"),
@@ -66,7 +78,7 @@ fn right_results_pass() {
         (assert_return (invoke $M "id" (ref.extern 5)) (ref.extern))
         (assert_return (invoke $M "id" (ref.null extern)) (ref.null))
         (assert_return (invoke $M "self") (ref.func))"#);
-    assert_eq!(report.passed, 10, "{:?}", report.failed);
+    assert_eq!(report.passed(), 10, "{:?}", failures(&report));
 }
 
 #[test]
@@ -91,7 +103,7 @@ fn wrong_ends_fail() {
     let passing = r#"(assert_trap (invoke "trap") "unreachable")
         (assert_exhaustion (invoke "deep") "call stack exhausted")
         (assert_trap (module (func $start (unreachable)) (start $start)) "unreachable")"#;
-    assert_eq!(run(&format!("{module}\n{passing}")).passed, 4);
+    assert_eq!(run(&format!("{module}\n{passing}")).passed(), 4);
 }
 
 #[test]
@@ -121,7 +133,7 @@ fn modules_that_are_better_or_worse_than_asserted_fail() {
         (module instance $i $d)
         (module instance $j $d)
         (register "i" $i)"#);
-    assert_eq!(report.passed, 8, "{:?}", report.failed);
+    assert_eq!(report.passed(), 8, "{:?}", failures(&report));
 }
 
 #[test]
@@ -130,8 +142,8 @@ fn failed_module_leaves_no_instance_behind() {
         (module (func (export "f")))
         (module (import "no" "no" (func)))
         (invoke "f")"#);
-    assert_eq!((report.passed, report.failed.len()), (1, 2));
-    assert!(report.failed[1].message.contains("the latest module failed"));
+    assert_eq!((report.passed(), report.failed().count()), (1, 2));
+    assert!(failures(&report)[1].contains("the latest module failed"));
 }
 
 #[test]
@@ -145,18 +157,26 @@ fn metering_changes_nothing() {
         (assert_return (invoke "sum" (i32.const 100)) (i32.const 5050))"#;
     for (fuel, epochs) in [(Some(10_000), false), (None, true), (Some(10_000), true)] {
         let report = run_script(script, Options { fuel, epochs }).unwrap();
-        assert!(report.failed.is_empty(), "{:?}", report.failed);
+        assert!(report.failed().next().is_none(), "{:?}", failures(&report));
     }
     let report = run_script(script, Options { fuel: Some(100), epochs: false }).unwrap();
-    assert_eq!(report.failed.len(), 1);
-    assert!(report.failed[0].message.contains("all fuel consumed"), "{:?}", report.failed);
+    let failures = failures(&report);
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].contains("all fuel consumed"), "{failures:?}");
 }
 
 #[test]
 fn script_that_is_none_is_one_failure() {
     for script in ["(", "(module", "(module)\n(what)", "\u{0}", "(module \"\\ff\")"] {
         let report = run(script);
-        assert_eq!((report.passed, report.failed.len()), (0, 1), "{script:?}");
-        assert_eq!(report.failed[0].directive, "script");
+        assert_eq!((report.passed(), report.failed().count()), (0, 1), "{script:?}");
+        assert_eq!(report.outcomes[0].directive, "script");
     }
+}
+
+#[test]
+fn directives_are_located_by_line_and_column() {
+    let report = run("(module)\n\n  (register \"m\")\n(module)");
+    let places: Vec<_> = report.outcomes.iter().map(|o| (o.line, o.column, o.directive)).collect();
+    assert_eq!(places, [(1, 2, "module"), (3, 4, "register"), (4, 2, "module")]);
 }

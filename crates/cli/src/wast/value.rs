@@ -3,9 +3,7 @@
 use super::context::Data;
 use anyhow::{Result, bail};
 use stillframe::{ExternRef, Store, Val};
-use wast::core::{
-    AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore,
-};
+use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
 use wast::{WastArg, WastRet};
 

