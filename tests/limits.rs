@@ -1,11 +1,11 @@
 //! `VMRuntimeLimits`: every field keeps its contract (DESIGN section 4), read from inside host
 //! functions, nested and not, and after every kind of ending.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use stillframe::{
     AsContextMut, Caller, Config, Engine, Func, Instance, Linker, Module, RuntimeLimits, Store,
     Trap,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const FUEL: u64 = 1_000_000;
 

@@ -185,6 +185,10 @@ fn faults_of_the_host_without_a_handler_end_the_process() {
     };
     install(libc::SIGSEGV, libc::SIG_DFL, 0);
     trap_once();
-    if role == "outside" { fault_in_the_host() } else { fault_in_a_host_function() }
+    if role == "outside" {
+        fault_in_the_host()
+    } else {
+        fault_in_a_host_function()
+    }
     unreachable!("the fault ends the process");
 }

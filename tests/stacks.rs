@@ -1,8 +1,10 @@
 //! Wasm stacks: overflow is a trap, recursion through the host is bounded, panics pass through, and
 //! none of it depends on how deep the host is.
 
-use stillframe::{AsContextMut, Caller, Config, Engine, Func, Instance, Linker, Module, Store, Trap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use stillframe::{
+    AsContextMut, Caller, Config, Engine, Func, Instance, Linker, Module, Store, Trap,
+};
 
 const RECURSION: &str = r#"
 (module
@@ -215,4 +217,38 @@ fn a_store_can_move_to_another_thread_between_calls() {
         .join()
         .unwrap();
     }
+}
+
+#[test]
+fn a_host_call_with_very_many_parameters_tests_the_stack_limit() {
+    // 900 parameters: the cells of the wasm-to-host trampoline take 14 KiB, more than the reserve
+    // should lend. The recursion stops near the limit, at each depth in turn.
+    let params = "i64 ".repeat(900);
+    let args = "(i64.const 1) ".repeat(900);
+    let wat = format!(
+        "(module (import \"\" \"h\" (func $h (param {params})))
+            (func $f (export \"f\") (param i32)
+                (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1))) (return)))
+                (call $h {args})))"
+    );
+    let engine = Engine::new(Config::new().max_wasm_stack(128 << 10)).unwrap();
+    let module = Module::new(&engine, &wat).unwrap();
+    let ty = module.imports().next().unwrap().ty().func().unwrap().clone();
+    let mut store = Store::new(&engine, 0usize);
+    let h = Func::new(&mut store, ty, |mut caller: Caller<'_, usize>, params, _| {
+        assert_eq!(params.len(), 900);
+        *caller.data_mut() += 1;
+        Ok(())
+    });
+    let instance = Instance::new(&mut store, &module, &[h.into()]).unwrap();
+    let f = instance.get_typed_func::<i32, ()>(&mut store, "f").unwrap();
+    let mut overflows = 0;
+    for depth in 0..400 {
+        if let Err(error) = f.call(&mut store, depth) {
+            assert_eq!(trap_of(&error), Trap::StackOverflow);
+            overflows += 1;
+        }
+    }
+    assert_eq!(*store.data() + overflows, 400);
+    assert!(overflows > 0 && *store.data() > 0, "{overflows} overflows");
 }

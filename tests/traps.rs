@@ -163,10 +163,9 @@ fn a_backtrace_names_functions_and_offsets() {
         let wasm = wat::parse_str(wat).unwrap();
         let (mut store, instance) = instantiate(&engine, wat);
         let f = instance.get_typed_func::<i32, i32>(&mut store, "outer").unwrap();
-        for (arg, trap, opcode) in [
-            (0, Trap::UnreachableCodeReached, 0x00),
-            (70_000, Trap::MemoryOutOfBounds, 0x2d),
-        ] {
+        for (arg, trap, opcode) in
+            [(0, Trap::UnreachableCodeReached, 0x00), (70_000, Trap::MemoryOutOfBounds, 0x2d)]
+        {
             let error = f.call(&mut store, arg).unwrap_err();
             assert_eq!(error.downcast_ref::<Trap>(), Some(&trap));
             let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();

@@ -69,12 +69,7 @@ fn a_trap_gives_back_what_its_run_had_charged_and_not_executed() {
         3,
     );
     // entry 1, nop 0, unreachable 0.
-    expect(
-        "(module (func (export \"f\") nop unreachable))",
-        &[],
-        Trap::UnreachableCodeReached,
-        1,
-    );
+    expect("(module (func (export \"f\") nop unreachable))", &[], Trap::UnreachableCodeReached, 1);
     // entry 1, const 1, drop 0, unreachable 0; what follows is not reachable.
     expect(
         "(module (func (export \"f\") i32.const 1 drop unreachable i32.const 2 drop))",
@@ -318,7 +313,8 @@ fn a_host_function_can_add_fuel() {
     )
     .unwrap();
     let mut store = Store::new(&engine, ());
-    let refill = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| caller.set_fuel(1000).unwrap());
+    let refill =
+        Func::wrap(&mut store, |mut caller: Caller<'_, ()>| caller.set_fuel(1000).unwrap());
     let instance = Instance::new(&mut store, &module, &[refill.into()]).unwrap();
     let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
     store.set_fuel(10).unwrap();
@@ -329,10 +325,8 @@ fn a_host_function_can_add_fuel() {
 
 #[test]
 fn more_fuel_than_fits_an_i64_is_all_there() {
-    let (mut store, instance) = instantiate(
-        &engine(),
-        "(module (func (export \"f\") i32.const 1 drop))",
-    );
+    let (mut store, instance) =
+        instantiate(&engine(), "(module (func (export \"f\") i32.const 1 drop))");
     store.set_fuel(u64::MAX).unwrap();
     assert_eq!(store.get_fuel().unwrap(), u64::MAX);
     let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
@@ -346,8 +340,7 @@ fn a_cost_table_replaces_the_default() {
     costs.set("i32.add", 1_000).unwrap();
     costs.set("function entry", 7).unwrap();
     costs.set("memory.fill per byte", 3).unwrap();
-    let engine =
-        Engine::new(Config::new().consume_fuel(true).operator_costs(costs)).unwrap();
+    let engine = Engine::new(Config::new().consume_fuel(true).operator_costs(costs)).unwrap();
     let (mut store, instance) = instantiate(
         &engine,
         "(module (memory 1)
@@ -368,8 +361,7 @@ fn giant_costs_saturate_instead_of_wrapping() {
         i64.const 0 i32.const 0 local.get 0 memory.fill))";
     let mut costs = OperatorCosts::default();
     costs.set("memory.fill per byte", u32::MAX).unwrap();
-    let engine =
-        Engine::new(Config::new().consume_fuel(true).operator_costs(costs)).unwrap();
+    let engine = Engine::new(Config::new().consume_fuel(true).operator_costs(costs)).unwrap();
     for len in [i64::MAX, -1, 1 << 40] {
         let (mut store, instance) = instantiate(&engine, wat);
         let f = instance.get_typed_func::<i64, ()>(&mut store, "f").unwrap();

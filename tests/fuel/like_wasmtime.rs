@@ -140,8 +140,7 @@ impl Comparison {
             match directive {
                 WastDirective::Module(QuoteWat::Wat(mut wat)) => {
                     let Ok(wasm) = wat.encode() else { continue };
-                    pair = Ours::new(&self.ours, &wasm)
-                        .zip(Theirs::new(&self.theirs, &wasm));
+                    pair = Ours::new(&self.ours, &wasm).zip(Theirs::new(&self.theirs, &wasm));
                 }
                 WastDirective::AssertReturn { exec: WastExecute::Invoke(invoke), .. }
                 | WastDirective::AssertTrap { exec: WastExecute::Invoke(invoke), .. }

@@ -96,26 +96,25 @@ fn wasi(args: &RunArgs) -> Result<WasiCtx> {
 
 /// What is called, and with which arguments: checked before the guest runs.
 fn check_entry(args: &RunArgs, module: &Module) -> Result<()> {
-    let functions = || {
-        let functions = module.exports().filter(|e| matches!(e.ty(), ExternType::Func(_)));
-        let names: Vec<&str> = functions.map(|export| export.name()).collect();
-        if names.is_empty() { "no functions".to_string() } else { names.join(", ") }
-    };
-    match (&args.invoke, module.get_export(args.invoke.as_deref().unwrap_or("_start"))) {
-        (Some(_), Some(ExternType::Func(ty))) => values::parse_args(&ty, &args.args()?).map(drop),
-        (None, Some(ExternType::Func(ty))) if ty.params().is_empty() => Ok(()),
-        (Some(name), _) => {
-            bail!(
-                "{} exports no function {name:?}; it exports {}",
-                args.file().display(),
-                functions()
-            )
+    let entry = args.invoke.as_deref().unwrap_or("_start");
+    let found = module.get_export(entry);
+    match (&args.invoke, found.as_ref().and_then(ExternType::func)) {
+        (Some(_), Some(ty)) => return values::parse_args(ty, &args.args()?).map(drop),
+        (None, Some(ty)) if ty.params().is_empty() => return Ok(()),
+        _ => {}
+    }
+    let functions = module.exports().filter(|export| export.ty().func().is_some());
+    let functions: Vec<&str> = functions.map(|export| export.name()).collect();
+    let file = args.file().display();
+    match (&args.invoke, functions.is_empty()) {
+        (_, true) => bail!("{file} exports no functions: there is nothing to run"),
+        (Some(name), false) => {
+            bail!("{file} exports no function {name:?}; it exports {}", functions.join(", "))
         }
-        (None, _) => bail!(
-            "{} is no command, since it exports no '_start' without parameters; with --invoke, one \
-             of its functions can be called: {}",
-            args.file().display(),
-            functions()
+        (None, false) => bail!(
+            "{file} is no command: it exports no '_start' without parameters; --invoke calls one \
+             of the functions that it exports: {}",
+            functions.join(", ")
         ),
     }
 }

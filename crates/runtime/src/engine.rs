@@ -1,13 +1,13 @@
 //! What all stores of an engine share: settings, epoch, wasm stacks, types, trampolines.
 
 use crate::arch;
-use crate::code::CodeMemory;
+use crate::code::{self, CodeMemory, CodeOwner};
 use crate::stack::StackPool;
 use crate::types::TypeRegistry;
 use anyhow::Result;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use stillframe_abi::builtins::BuiltinTable;
 use stillframe_abi::types::FuncType;
 
@@ -88,7 +88,19 @@ pub struct EngineShared {
 struct TrampolineCache {
     by_type: HashMap<u32, Trampolines>,
     /// Keeps the code mapped.
-    code: Vec<CodeMemory>,
+    code: Vec<Arc<TrampolineOwner>>,
+}
+
+/// The code of one type's trampolines, registered: a host trampoline with very many parameters
+/// tests the stack limit, which is all that can trap there.
+struct TrampolineOwner(CodeMemory);
+
+impl CodeOwner for TrampolineOwner {}
+
+impl Drop for TrampolineOwner {
+    fn drop(&mut self) {
+        code::unregister(self.0.range());
+    }
 }
 
 impl EngineShared {
@@ -145,12 +157,13 @@ impl EngineShared {
         }
         let ty = self.types.get(id).expect("a type id of this engine");
         let made = self.provider.trampolines(&ty)?;
-        let code = CodeMemory::publish(&made.text)?;
+        let owner = Arc::new(TrampolineOwner(CodeMemory::publish(&made.text)?));
+        let code = &owner.0;
         let trampolines =
             Trampolines { entry: code.address(made.entry), host: code.address(made.host) };
-        // A checkpoint's slow path can be reached from the host trampoline, but no trap can: its
-        // code needs no entry in the registry of wasm code.
-        cache.code.push(code);
+        let registered: Weak<TrampolineOwner> = Arc::downgrade(&owner);
+        code::register(code.range(), registered);
+        cache.code.push(owner);
         cache.by_type.insert(id, trampolines);
         Ok(trampolines)
     }

@@ -24,7 +24,6 @@ mod host;
 mod image;
 mod instance;
 mod limiter;
-mod mapping;
 mod memory;
 mod module;
 mod objects;

@@ -20,6 +20,10 @@ use std::sync::Mutex;
 /// verifies it (`LEAF_FRAME_MAX` there).
 const UNTESTED_FRAME_MAX: usize = 4096 + 64;
 
+/// The least that wasm frames may take. The entry trampoline does not test the limit; its frame is
+/// at most 48 KiB (the translator refuses larger ones), which this and the reserve exceed.
+const USABLE_MIN: usize = 16 << 10;
+
 /// A mapped wasm stack.
 #[derive(Debug)]
 pub(crate) struct WasmStack {
@@ -41,7 +45,7 @@ impl WasmStack {
         let page = page_size();
         let reserve = reserve();
         let guard = page;
-        let size = (usable.max(page) + reserve).next_multiple_of(page) + guard;
+        let size = (usable.max(USABLE_MIN) + reserve).next_multiple_of(page) + guard;
         // SAFETY: a fresh private mapping at an address of the kernel's choice.
         let base = unsafe {
             libc::mmap(

@@ -4,7 +4,7 @@ use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::not_metered;
 use crate::limits::RuntimeLimits;
-use crate::store::{EpochAnswer, Store, StoreData, UpdateDeadline};
+use crate::store::{EpochAnswer, Invariant, Store, StoreData, UpdateDeadline};
 use anyhow::Result;
 use std::marker::PhantomData;
 use stillframe_debug::Traced;
@@ -13,13 +13,13 @@ use stillframe_runtime::{EpochAction, StoreCore, Trace};
 /// A store, borrowed for looking at: `&Store<T>`, also from inside of a host function.
 pub struct StoreContext<'a, T: 'static> {
     pub(crate) core: &'a StoreCore,
-    _data: PhantomData<&'a T>,
+    _data: Invariant<T>,
 }
 
 /// A store, borrowed for working with: `&mut Store<T>`, also from inside of a host function.
 pub struct StoreContextMut<'a, T: 'static> {
     pub(crate) core: &'a mut StoreCore,
-    _data: PhantomData<&'a mut T>,
+    _data: Invariant<T>,
 }
 
 /// Anything that a store can be borrowed from for looking at.

@@ -4,6 +4,7 @@ use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut, rea
 use crate::engine::Engine;
 use crate::error::not_metered;
 use crate::limits::{ResourceLimiter, RuntimeLimits};
+use crate::raw;
 use anyhow::Result;
 use std::any::Any;
 use std::collections::HashMap;
@@ -75,8 +76,12 @@ use stillframe_runtime::{EpochAction, FuncHandle, StoreCore};
 /// ```
 pub struct Store<T: 'static> {
     core: Box<StoreCore>,
-    _data: PhantomData<T>,
+    _data: Invariant<T>,
 }
+
+/// Marks what is of stores with data of type `T` and of no sub- or supertype of it; see
+/// [`raw::data_of`].
+pub(crate) type Invariant<T> = PhantomData<fn(T) -> T>;
 
 /// What the runtime's store holds as its data.
 pub(crate) struct StoreData<T> {
@@ -86,13 +91,11 @@ pub(crate) struct StoreData<T> {
     pub(crate) host_functions: HashMap<u64, FuncHandle>,
 }
 
-const WRONG_DATA: &str = "contexts are made with the type of their store's data";
-
 impl<T: 'static> StoreData<T> {
     /// The data of the core of a `Store<T>`.
     #[inline]
     pub(crate) fn of(core: &StoreCore) -> &StoreData<T> {
-        core.data().downcast_ref().expect(WRONG_DATA)
+        raw::data_of(core.data())
     }
 
     /// The data of the core of a `Store<T>`.
@@ -104,7 +107,7 @@ impl<T: 'static> StoreData<T> {
     /// The same, once it has been taken out of the core.
     #[inline]
     pub(crate) fn of_any(data: &mut dyn Any) -> &mut StoreData<T> {
-        data.downcast_mut().expect(WRONG_DATA)
+        raw::data_of_mut(data)
     }
 }
 
@@ -146,7 +149,7 @@ impl<T: 'static> Store<T> {
 
     /// Drops the store and gives its data back.
     pub fn into_data(mut self) -> T {
-        self.core.take_data().downcast::<StoreData<T>>().expect(WRONG_DATA).user
+        self.core.take_data().downcast::<StoreData<T>>().expect("the store's data").user
     }
 
     reading!(@methods T, self, self.core);

@@ -10,7 +10,7 @@
 //!                 link.rs          ──► Artifact
 //! ```
 //!
-//! [`trampoline`] makes the two pieces of code per function type by which host and wasm call each
+//! `trampoline.rs` makes the two pieces of code per function type by which host and wasm call each
 //! other. [`Compiler`] is the entry point. There is no `unsafe` here, and nothing runs the code.
 
 #![forbid(unsafe_code)]

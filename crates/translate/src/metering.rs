@@ -217,8 +217,7 @@ fn call_checkpoint(
     }
     let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
     let table = builder.ins().load(types::I64, constant, vmctx, vmctx::BUILTINS as i32);
-    let code =
-        builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
+    let code = builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
     let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
     builder.ins().call_indirect(sig, code, &[vmctx, need]);
     if fuel {
@@ -240,7 +239,6 @@ pub(crate) fn load_fuel(builder: &mut cranelift_frontend::FunctionBuilder<'_>, v
     let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
     let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
     let flags = ir::MemFlagsData::trusted();
-    let counter =
-        builder.ins().load(types::I64, flags, limits_ptr, limits::FUEL_CONSUMED as i32);
+    let counter = builder.ins().load(types::I64, flags, limits_ptr, limits::FUEL_CONSUMED as i32);
     builder.ins().set_pinned_reg(counter);
 }

@@ -4,6 +4,7 @@ use super::cells::{Cells, cell_of, val_of};
 use crate::caller::Caller;
 use crate::error;
 use crate::into_func::Returned;
+use crate::store::Invariant;
 use crate::val::Val;
 use anyhow::{Result, ensure};
 use std::marker::PhantomData;
@@ -140,7 +141,7 @@ pub struct HostFunc<T> {
     id: u64,
     ty: FuncType,
     closure: HostClosure,
-    _data: PhantomData<fn(T)>,
+    _data: Invariant<T>,
 }
 
 impl<T: 'static> HostFunc<T> {

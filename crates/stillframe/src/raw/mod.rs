@@ -28,7 +28,39 @@ pub(crate) use objects::{
 pub(crate) use publish::compile;
 
 use crate::context::{StoreContext, StoreContextMut};
-use crate::store::Store;
+use crate::store::{Store, StoreData};
+use std::any::Any;
+
+/// The data of a core whose contexts have type `T`.
+///
+/// A core's data is a `StoreData<T>`, put there by `Store::<T>::new`, which alone makes cores, and
+/// taken out only by `Store::into_data`, which drops the store. `T` of a context is that of its
+/// store: contexts are made of a `Store<T>`; of a core in host functions, which are a `HostFunc<T>`
+/// and added through a context of `T` only; and of a core in the epoch callback and the limiter,
+/// which are set through a context of `T` too. All of these are invariant in `T`:
+///
+/// ```compile_fail
+/// use stillframe::Store;
+/// fn retype(store: Store<for<'a> fn(&'a str)>) -> Store<fn(&'static str)> {
+///     store
+/// }
+/// ```
+///
+/// Asking `Any` each time would cost half of what calling a host function costs.
+#[inline]
+pub(crate) fn data_of<T: 'static>(data: &dyn Any) -> &StoreData<T> {
+    debug_assert!(data.is::<StoreData<T>>());
+    // SAFETY: as above.
+    unsafe { &*std::ptr::from_ref(data).cast() }
+}
+
+/// The data of a core whose contexts have type `T`; see [`data_of`].
+#[inline]
+pub(crate) fn data_of_mut<T: 'static>(data: &mut dyn Any) -> &mut StoreData<T> {
+    debug_assert!(data.is::<StoreData<T>>());
+    // SAFETY: as for `data_of`.
+    unsafe { &mut *std::ptr::from_mut(data).cast() }
+}
 
 // What of a `StoreCore` is not `Send` by itself: raw pointers between objects that the store owns
 // (contexts, definitions, host functions), which move with it; `Box<dyn Any>`, which is the

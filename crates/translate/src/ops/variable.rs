@@ -50,9 +50,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             let (yes, no, condition) = t.pop3();
             t.builder.ins().select(condition, yes, no)
         }
-        Operator::I32Const { value } => {
-            t.builder.ins().iconst(types::I32, i64::from(value as u32))
-        }
+        Operator::I32Const { value } => t.builder.ins().iconst(types::I32, i64::from(value as u32)),
         Operator::I64Const { value } => t.builder.ins().iconst(types::I64, value),
         Operator::F32Const { value } => {
             t.builder.ins().f32const(ir::immediates::Ieee32::with_bits(value.bits()))
