@@ -21,12 +21,7 @@ use stillframe_wasi::{I32Exit, ReadPipe, WasiCtx, WasiCtxBuilder, WritePipe};
 
 /// Modules that cannot be compiled yet, and what their refusal says. The test fails when one is no
 /// longer refused, so that it leaves this list.
-const REFUSED: [(&str, &str); 4] = [
-    ("micropython.wasm", "exception"),
-    ("icepack.wasm", "exception"),
-    ("nextpnr-ice40.wasm", "exception"),
-    ("yosys.wasm", "exception"),
-];
+const REFUSED: [(&str, &str); 1] = [("nextpnr-ice40.wasm", "threads")];
 
 /// How a program's test ended.
 enum Verdict {

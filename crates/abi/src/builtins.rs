@@ -48,11 +48,21 @@ pub enum Builtin {
     TableInit,
     /// `(vmctx, elem_segment)`: `elem.drop`.
     ElemDrop,
+    /// `(vmctx, tag, values) -> exnref`: makes an exception; `values` is an array of 16-byte cells.
+    ExnNew,
+    /// `(vmctx, exnref, tag) -> 0 or 1`: whether the exception has the tag.
+    ExnMatch,
+    /// `(vmctx, exnref, values)`: the exception's values, into an array of 16-byte cells.
+    ExnLoad,
+    /// `(vmctx, exnref)`: throws. Does not come back here: it goes on at the handler of the
+    /// innermost `try_call` that has one, with the exception in the first payload register, or
+    /// leaves wasm.
+    Throw,
 }
 
 impl Builtin {
     /// All builtins, in the order of their slots.
-    pub const ALL: [Builtin; 12] = [
+    pub const ALL: [Builtin; 16] = [
         Builtin::Checkpoint,
         Builtin::HostCall,
         Builtin::MemoryGrow,
@@ -65,13 +75,21 @@ impl Builtin {
         Builtin::TableFill,
         Builtin::TableInit,
         Builtin::ElemDrop,
+        Builtin::ExnNew,
+        Builtin::ExnMatch,
+        Builtin::ExnLoad,
+        Builtin::Throw,
     ];
 
     /// Number of `i64` arguments, `vmctx` included.
     pub const fn arity(self) -> usize {
         match self {
-            Builtin::Checkpoint | Builtin::DataDrop | Builtin::ElemDrop => 2,
-            Builtin::HostCall | Builtin::MemoryGrow => 3,
+            Builtin::Checkpoint | Builtin::DataDrop | Builtin::ElemDrop | Builtin::Throw => 2,
+            Builtin::HostCall
+            | Builtin::MemoryGrow
+            | Builtin::ExnNew
+            | Builtin::ExnMatch
+            | Builtin::ExnLoad => 3,
             Builtin::TableGrow => 4,
             Builtin::MemoryFill | Builtin::TableFill => 5,
             Builtin::MemoryCopy | Builtin::MemoryInit | Builtin::TableCopy | Builtin::TableInit => {
@@ -82,7 +100,10 @@ impl Builtin {
 
     /// Whether there is an `i64` result.
     pub const fn has_result(self) -> bool {
-        matches!(self, Builtin::MemoryGrow | Builtin::TableGrow)
+        matches!(
+            self,
+            Builtin::MemoryGrow | Builtin::TableGrow | Builtin::ExnNew | Builtin::ExnMatch
+        )
     }
 
     /// Byte offset of the builtin's address in the [`BuiltinTable`].

@@ -13,7 +13,9 @@
 //!   rows              per row, in ascending native offset:
 //!                       varint   native offset − that of the row before (first: − 0)
 //!                       varint   zigzag(wasm pc − that of the row before (first: − body start))
-//!                       u8       0: a call; else bits 0..6 the trap's code, bit 7: refund follows
+//!                       u8       0: a call; 127: a call with a handler, whose offset and frame size
+//!                                follow as varints; else bits 0..6 the trap's code, and bit 7:
+//!                                refund follows
 //!                       varint   refund, if so marked
 //! ```
 //!
@@ -48,6 +50,8 @@ pub struct Row {
 pub enum RowKind {
     /// A call out of this frame.
     Call,
+    /// A call out of this frame, inside of a `try_table`: where exceptions of the callee go.
+    CallWithHandler(Handler),
     /// An instruction that can trap.
     Trap {
         /// Why it traps.
@@ -56,6 +60,25 @@ pub enum RowKind {
         refund: u64,
     },
 }
+
+/// Where an exception that comes out of a call goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handler {
+    /// The handler's code.
+    pub landing: NativeOffset,
+    /// Bytes from the frame pointer down to the stack pointer that the handler wants.
+    pub frame_size: u32,
+}
+
+impl RowKind {
+    /// Whether the frame stands here because it called.
+    pub fn is_call(self) -> bool {
+        matches!(self, RowKind::Call | RowKind::CallWithHandler(_))
+    }
+}
+
+/// The mark of a call with a handler; no trap has this code.
+const WITH_HANDLER: u8 = 0x7f;
 
 /// Collects the rows of a module, function by function.
 #[derive(Debug, Default)]
@@ -108,6 +131,11 @@ pub fn encode_rows(rows: &[Row], body_start: WasmPc) -> Vec<u8> {
         write_varint(&mut out, zigzag(i64::from(row.wasm_pc.0) - i64::from(pc)));
         match row.kind {
             RowKind::Call => out.push(0),
+            RowKind::CallWithHandler(handler) => {
+                out.push(WITH_HANDLER);
+                write_varint(&mut out, u64::from(handler.landing.0));
+                write_varint(&mut out, u64::from(handler.frame_size));
+            }
             RowKind::Trap { trap, refund: 0 } => out.push(trap.code()),
             RowKind::Trap { trap, refund } => {
                 out.push(trap.code() | 0x80);
@@ -169,16 +197,10 @@ impl<'a> FrameTable<'a> {
     }
 
     /// The row of the call that returns to `native`, if there is one.
-    pub fn call_at(
-        &self,
-        defined: usize,
-        body_start: WasmPc,
-        native: NativeOffset,
-    ) -> Option<WasmPc> {
+    pub fn call_at(&self, defined: usize, body_start: WasmPc, native: NativeOffset) -> Option<Row> {
         self.rows(defined, body_start)
             .take_while(|row| row.native <= native)
-            .find(|row| row.native == native && row.kind == RowKind::Call)
-            .map(|row| row.wasm_pc)
+            .find(|row| row.native == native && row.kind.is_call())
     }
 
     /// The rows of the traps that the instruction at `native` can raise: none, one or two.
@@ -190,7 +212,7 @@ impl<'a> FrameTable<'a> {
     ) -> impl Iterator<Item = Row> + use<'a> {
         self.rows(defined, body_start)
             .take_while(move |row| row.native <= native)
-            .filter(move |row| row.native == native && row.kind != RowKind::Call)
+            .filter(move |row| row.native == native && !row.kind.is_call())
     }
 }
 
@@ -214,6 +236,11 @@ impl Iterator for Rows<'_> {
         self.bytes = rest;
         let kind = match kind {
             0 => RowKind::Call,
+            WITH_HANDLER => {
+                let mut word = || u32::try_from(read_varint(&mut self.bytes)?).ok();
+                let landing = NativeOffset(word()?);
+                RowKind::CallWithHandler(Handler { landing, frame_size: word()? })
+            }
             code => {
                 let refund = if code & 0x80 != 0 { read_varint(&mut self.bytes)? } else { 0 };
                 RowKind::Trap { trap: Trap::from_code(code & 0x7f)?, refund }
@@ -263,7 +290,13 @@ mod tests {
     #[test]
     fn rows_round_trip_and_are_found_by_address_and_kind() {
         let oob = |refund| RowKind::Trap { trap: Trap::MemoryOutOfBounds, refund };
-        let first = [row(7, 110, RowKind::Call), row(7, 112, oob(0)), row(300, 105, oob(1 << 40))];
+        let handler = Handler { landing: NativeOffset(299), frame_size: 512 };
+        let first = [
+            row(7, 110, RowKind::Call),
+            row(7, 112, oob(0)),
+            row(200, 113, RowKind::CallWithHandler(handler)),
+            row(300, 105, oob(1 << 40)),
+        ];
         let second = [row(0, 999, RowKind::Trap { trap: Trap::StackOverflow, refund: u64::MAX })];
         let mut builder = FrameTableBuilder::new();
         builder.push_function(&encode_rows(&first, WasmPc(100)));
@@ -274,7 +307,8 @@ mod tests {
         assert_eq!(table.rows(0, WasmPc(100)).collect::<Vec<_>>(), first);
         assert_eq!(table.rows(1, WasmPc(150)).count(), 0);
         assert_eq!(table.rows(2, WasmPc(1000)).collect::<Vec<_>>(), second);
-        assert_eq!(table.call_at(0, WasmPc(100), NativeOffset(7)), Some(WasmPc(110)));
+        assert_eq!(table.call_at(0, WasmPc(100), NativeOffset(7)), Some(first[0]));
+        assert_eq!(table.call_at(0, WasmPc(100), NativeOffset(200)), Some(first[2]));
         assert_eq!(table.call_at(0, WasmPc(100), NativeOffset(8)), None);
         let traps: Vec<_> = table.traps_at(0, WasmPc(100), NativeOffset(7)).collect();
         assert_eq!(traps, first[1..2]);

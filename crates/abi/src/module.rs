@@ -34,6 +34,8 @@ pub struct ModuleInfo {
     pub globals: Vec<GlobalType>,
     /// How many of `globals` are imported.
     pub num_imported_globals: usize,
+    /// Type index of every exception tag; all are defined here.
+    pub tags: Vec<u32>,
     /// First values of the defined globals.
     pub global_inits: Vec<ConstExpr>,
     /// First values of the elements of the defined tables; `None` is null.

@@ -20,12 +20,14 @@ pub enum ValType {
     FuncRef,
     /// Nullable reference to an object of the host.
     ExternRef,
+    /// Nullable reference to an exception.
+    ExnRef,
 }
 
 impl ValType {
     /// True for the reference types.
     pub const fn is_ref(self) -> bool {
-        matches!(self, ValType::FuncRef | ValType::ExternRef)
+        matches!(self, ValType::FuncRef | ValType::ExternRef | ValType::ExnRef)
     }
 }
 
@@ -39,6 +41,7 @@ impl fmt::Display for ValType {
             ValType::V128 => "v128",
             ValType::FuncRef => "funcref",
             ValType::ExternRef => "externref",
+            ValType::ExnRef => "exnref",
         })
     }
 }

@@ -43,7 +43,10 @@ fn parse(ty: ValType, text: &str) -> Result<Val> {
         }
         ValType::FuncRef if text == "null" => Val::FuncRef(None),
         ValType::ExternRef if text == "null" => Val::ExternRef(None),
-        ValType::FuncRef | ValType::ExternRef => bail!("the only reference known here is null"),
+        ValType::ExnRef if text == "null" => Val::ExnRef(None),
+        ValType::FuncRef | ValType::ExternRef | ValType::ExnRef => {
+            bail!("the only reference known here is null")
+        }
     })
 }
 
@@ -68,9 +71,10 @@ pub(crate) fn show(value: &Val) -> String {
         Val::F32(bits) => f32::from_bits(*bits).to_string(),
         Val::F64(bits) => f64::from_bits(*bits).to_string(),
         Val::V128(value) => format!("{:#034x}", value.as_u128()),
-        Val::FuncRef(None) | Val::ExternRef(None) => "null".to_string(),
+        Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => "null".to_string(),
         Val::FuncRef(Some(_)) => "funcref".to_string(),
         Val::ExternRef(Some(_)) => "externref".to_string(),
+        Val::ExnRef(Some(_)) => "exnref".to_string(),
     }
 }
 

@@ -76,8 +76,9 @@ macro_rules! instance_builtins {
             vmctx: *mut VMContextHeader,
             $($arg: u64),*
         ) -> Answer {
+            let body = |$store: &mut StoreCore, $index: usize| -> Result<u64> { $body };
             // SAFETY: the stub's caller is generated code, which passes its context.
-            unsafe { with_instance(vmctx, |$store, $index| $body) }
+            unsafe { with_instance(vmctx, body) }
         }
     )*};
 }
@@ -123,6 +124,19 @@ instance_builtins! {
         store.instances[index].drop_elem(segment as u32);
         Ok(0)
     };
+    exn_new(tag, values) => |store, index| {
+        // SAFETY: generated code passes an array with a cell for each of the tag's values.
+        Ok(unsafe { store.new_exception(index, tag as u32, values as *const RawValue) })
+    };
+    exn_match(exception, tag) => |store, index| {
+        let tag = store.instances[index].tag(tag as u32);
+        Ok(u64::from(store.exceptions.tag(exception) == tag))
+    };
+    exn_load(exception, values) => |store, _index| {
+        // SAFETY: generated code has matched the tag and passes an array with a cell for each value.
+        unsafe { store.exceptions.load(exception, values as *mut RawValue) };
+        Ok(0)
+    };
 }
 
 /// See `abi::builtins`.
@@ -142,6 +156,22 @@ pub(crate) unsafe extern "C" fn host_call(
         let function = HostFunction::from_context(callee);
         let caller = instance_of(caller).handle;
         answer(function.store, || host::call(function, Some(caller), values).map(|()| 0))
+    }
+}
+
+/// See `abi::builtins`.
+///
+/// # Safety
+///
+/// Called by its stub only: `vmctx` is the calling instance's context.
+pub(crate) unsafe extern "C" fn throw(vmctx: *mut VMContextHeader, exception: u64) -> Answer {
+    // SAFETY: generated code passes its own context, of an instance of a store that is entered.
+    let store = unsafe { instance_of(vmctx).store };
+    // SAFETY: as in `with_instance`; the frames from the exit up are those of the wasm that threw.
+    let answer = unsafe { answer(store, || (*store.as_ptr()).throw(exception)) };
+    match answer.status {
+        Status::GO_ON => Answer { status: Status::CATCH, ..answer },
+        _ => answer,
     }
 }
 

@@ -97,12 +97,6 @@ struct TrampolineOwner(CodeMemory);
 
 impl CodeOwner for TrampolineOwner {}
 
-impl Drop for TrampolineOwner {
-    fn drop(&mut self) {
-        code::unregister(self.0.range());
-    }
-}
-
 impl EngineShared {
     /// An engine's shared part.
     pub fn new(config: RuntimeConfig, provider: Box<dyn TrampolineProvider>) -> Arc<EngineShared> {

@@ -65,7 +65,10 @@ fn resolve(place: Place, activation: usize) -> Option<TraceFrame> {
     let owner: Arc<dyn Any + Send + Sync> = code::lookup(address)?;
     let module = owner.downcast::<CompiledModule>().ok()?;
     let (position, wasm_pc) = match place {
-        Place::Return(pc) => module.call_at(pc)?,
+        Place::Return(pc) => {
+            let (position, row) = module.call_at(pc)?;
+            (position, row.wasm_pc)
+        }
         Place::Instruction(pc, wasm_pc) => (module.position(pc)?, wasm_pc),
     };
     let func_index = (position.defined + module.info().num_imported_functions) as u32;
@@ -96,7 +99,7 @@ fn walk(
 }
 
 /// Reads words of a wasm stack that is frozen.
-fn reader(stack: &WasmStack) -> impl Fn(usize) -> Option<usize> {
+pub(crate) fn reader(stack: &WasmStack) -> impl Fn(usize) -> Option<usize> {
     let range = stack.range();
     move |address| {
         let inside = range.start <= address && address.checked_add(8)? <= range.end;

@@ -2,6 +2,7 @@
 
 use crate::activation::CallError;
 use crate::engine::builtin_table;
+use crate::exceptions::Tag;
 use crate::memory::LinearMemory;
 use crate::module::CompiledModule;
 use crate::store::{
@@ -37,6 +38,8 @@ pub(crate) struct Instance {
     /// The references of each element segment that has not been dropped.
     elems: Vec<Box<[u64]>>,
     dropped_data: Vec<bool>,
+    /// The identities of its exception tags.
+    tags: Vec<Tag>,
 }
 
 /// The allocation of a `VMContext`.
@@ -84,6 +87,10 @@ impl Instance {
 
     pub(crate) fn table(&self, index: u32) -> TableHandle {
         self.tables[index as usize]
+    }
+
+    pub(crate) fn tag(&self, index: u32) -> Tag {
+        self.tags[index as usize]
     }
 
     pub(crate) fn data_is_dropped(&self, segment: u32) -> bool {
@@ -182,6 +189,7 @@ impl StoreCore {
             imported_functions: Vec::new(),
             elems: Vec::new(),
             dropped_data: vec![false; module.info().data.len()],
+            tags: self.new_tags(module.info().tags.len()),
         });
         self.write_header(&mut instance);
         self.write_imports(&mut instance, imports);

@@ -19,11 +19,13 @@ mod arch;
 mod builtins;
 mod code;
 mod engine;
+mod exceptions;
 mod frames;
 mod host;
 mod image;
 mod instance;
 mod limiter;
+mod mapping;
 mod memory;
 mod module;
 mod objects;
@@ -36,14 +38,15 @@ mod value;
 
 pub use activation::CallError;
 pub use engine::{EngineShared, RuntimeConfig, TrampolineCode, TrampolineProvider};
+pub use exceptions::UncaughtException;
 pub use frames::{Trace, TraceFrame};
 pub use host::{HostCall, HostClosure};
 pub use instance::InstantiateError;
 pub use limiter::{EpochAction, EpochCallback, LimiterFn, ResourceLimiter};
 pub use module::{CodePosition, CompiledModule};
 pub use store::{
-    ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle,
-    StoreCore, StoreId, TableHandle,
+    ExnHandle, ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle,
+    MemoryHandle, StoreCore, StoreId, TableHandle,
 };
 pub use types::TypeRegistry;
 pub use value::RawValue;

@@ -1,316 +1,367 @@
-//! Linear memories: reserved address space, of which the first part is accessible.
+//! Linear memories: the bytes, and the address space they live in.
 //!
 //! ```text
-//!   base                     byte_len                            reserved
-//!   ├── accessible, zeroed ──┼── inaccessible: faults are traps ──┤
+//!   32-bit                                     64-bit
+//!   base ┌───────────────────────┐             base ┌──────────────────────┐
+//!        │ byte_len() bytes      │                  │ byte_len() bytes     │
+//!        ├───────────────────────┤                  ├──────────────────────┤
+//!        │ reserved; growth      │                  │ reserved; growth     │
+//!        │ opens it; an access   │                  │ opens it, and moves  │
+//!        │ faults                │                  │ when it is used up   │
+//!        └───────────────────────┘                  ├──────────────────────┤
+//!        base + MEMORY32_RESERVATION                │ one page that is     │
+//!                                                   │ never opened         │
+//!                                                   └──────────────────────┘
 //! ```
 //!
-//! A 32-bit memory reserves [`MEMORY32_RESERVATION`] bytes, so that generated code can form no
-//! address outside, and never moves. A 64-bit memory is checked by generated code; it reserves
-//! some room to grow in and moves when that is used up.
+//! A 32-bit memory never moves, and whatever generated code can add to its base lies in the
+//! reservation: its bounds are tested by the processor. A 64-bit memory is tested by generated
+//! code; its last page is there so that an address just past the end is never another object's.
 
 use crate::image::MemoryImage;
-use crate::stack::page_size;
+use crate::mapping::{Mapping, page_size};
 use anyhow::{Context, Result, ensure};
-use std::io::Error;
 use std::ops::Range;
-use std::ptr::NonNull;
 use stillframe_abi::types::{MemoryType, WASM_PAGE_SIZE};
 use stillframe_abi::vmctx::MEMORY32_RESERVATION;
 
-/// What a 64-bit memory reserves at first, unless its minimum is larger or its maximum smaller.
+/// Bytes of address space that a 64-bit memory gets at first, unless its type says that it needs
+/// less, or more at once. Reserving is free, moving is not.
 const MEMORY64_RESERVATION: usize = 4 << 30;
 
-/// A linear memory; unmapped when dropped.
+/// A linear memory. It owns its address space and gives it back on drop.
+///
+/// The bytes are reached through [`base`](LinearMemory::base) only, by generated code too; no
+/// reference to them is kept here. Whoever makes a reference from it must see to it that no wasm
+/// of the store runs while it lives.
 #[derive(Debug)]
 pub struct LinearMemory {
     ty: MemoryType,
-    base: NonNull<u8>,
-    /// Accessible bytes.
+    mapping: Mapping,
+    /// Accessible bytes: whole wasm pages. Of a 32-bit memory, every byte of `mapping` from here
+    /// on is inaccessible; generated code relies on it.
     len: usize,
-    /// Mapped bytes.
-    reserved: usize,
 }
 
-// SAFETY: plain memory, owned by this value; nothing in it is tied to a thread.
-unsafe impl Send for LinearMemory {}
-// SAFETY: a shared reference gives addresses and sizes only.
-unsafe impl Sync for LinearMemory {}
-
-/// Bytes of this many wasm pages, if they can be addressed with room for a guard page.
-fn bytes(pages: u64) -> Option<usize> {
-    let bytes = usize::try_from(pages.checked_mul(WASM_PAGE_SIZE)?).ok()?;
-    (bytes < isize::MAX as usize - page_size()).then_some(bytes)
-}
-
-/// Maps inaccessible address space.
-fn reserve(size: usize) -> Result<NonNull<u8>> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh private mapping at an address of the kernel's choice.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_NONE, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(Error::last_os_error())
-            .with_context(|| format!("reserving {size} bytes of address space for a memory"));
-    }
-    Ok(NonNull::new(base.cast()).expect("mmap does not return null"))
-}
+// A store moves between threads with its memories.
+const _: fn() = || {
+    fn send<T: Send>() {}
+    send::<LinearMemory>();
+};
 
 impl LinearMemory {
-    /// A memory of this type's minimum size; its first contents are zero, or those of `image`.
+    /// A memory of the type's minimum size: zeros, and the contents of `image` on top of them.
     ///
     /// # Errors
     ///
-    /// If address space or memory is lacking.
+    /// If the minimum is over what the type can have, the image does not fit into it, or the
+    /// system refuses the memory.
     pub fn new(ty: &MemoryType, image: Option<&MemoryImage>) -> Result<LinearMemory> {
-        let minimum = bytes(ty.minimum());
-        let minimum =
-            minimum.with_context(|| format!("a memory of {} pages is too large", ty.minimum()))?;
-        let reserved = if ty.is_64() {
-            let maximum = bytes(ty.absolute_maximum()).unwrap_or(usize::MAX);
-            maximum.min(MEMORY64_RESERVATION).max(minimum) + page_size()
+        LinearMemory::with_reservation(ty, image, MEMORY64_RESERVATION)
+    }
+
+    fn with_reservation(
+        ty: &MemoryType,
+        image: Option<&MemoryImage>,
+        reservation64: usize,
+    ) -> Result<LinearMemory> {
+        let (pages, limit) = (ty.minimum(), ty.absolute_maximum());
+        ensure!(pages <= limit, "a memory of {pages} pages is over its maximum of {limit}");
+        let len = pages_to_bytes(pages)
+            .with_context(|| format!("a memory of {pages} pages exceeds the address space"))?;
+        let reservation = if ty.is_64() {
+            let wanted = pages_to_bytes(limit).unwrap_or(usize::MAX).min(reservation64);
+            len.max(wanted).saturating_add(page_size())
         } else {
             MEMORY32_RESERVATION
         };
-        let base = reserve(reserved)?;
-        let mut memory = LinearMemory { ty: *ty, base, len: 0, reserved };
-        memory.open(minimum).with_context(|| format!("mapping a memory of {minimum} bytes"))?;
+        let mut mapping = Mapping::reserve(reservation).with_context(|| {
+            format!("cannot reserve {reservation} bytes of address space for a memory")
+        })?;
+        mapping.open(0..len).with_context(|| format!("cannot map {len} bytes of memory"))?;
         if let Some(image) = image {
-            memory.map_image(image)?;
+            let range = image.range();
+            ensure!(range.end <= len, "an image of bytes {range:?} for a memory of {len} bytes");
+            let size = range.len();
+            mapping = mapping
+                .overlay(range, image.file())
+                .with_context(|| format!("cannot map {size} bytes of a memory's image"))?;
         }
-        Ok(memory)
+        Ok(LinearMemory { ty: *ty, mapping, len })
     }
 
-    fn map_image(&mut self, image: &MemoryImage) -> Result<()> {
-        let range = image.range();
-        ensure!(range.end <= self.len, "a memory image exceeds its memory");
-        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
-        // SAFETY: replaces pages inside of this memory's own mapping, which nobody uses yet.
-        let mapped = unsafe {
-            libc::mmap(
-                self.base.as_ptr().add(range.start).cast(),
-                range.len(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                image.descriptor(),
-                0,
-            )
-        };
-        if mapped == libc::MAP_FAILED {
-            return Err(Error::last_os_error()).context("mapping a memory's initial contents");
-        }
-        Ok(())
-    }
-
-    /// Makes the bytes up to `len` accessible; they lie inside of the reservation.
-    fn open(&mut self, len: usize) -> Result<(), Error> {
-        assert!(self.len <= len && len <= self.reserved);
-        if len > self.len {
-            // SAFETY: pages inside of this memory's own mapping that were inaccessible so far.
-            let opened = unsafe {
-                libc::mprotect(
-                    self.base.as_ptr().add(self.len).cast(),
-                    len - self.len,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                )
-            };
-            if opened != 0 {
-                return Err(Error::last_os_error());
-            }
-            self.len = len;
-        }
-        Ok(())
-    }
-
-    /// The type.
-    pub fn ty(&self) -> &MemoryType {
-        &self.ty
-    }
-
-    /// The address of byte 0. Changes only when a 64-bit memory grows.
+    /// The address of byte 0. It stays the same while a 32-bit memory lives, and until the next
+    /// [`grow`](LinearMemory::grow) of a 64-bit memory.
     pub fn base(&self) -> *mut u8 {
-        self.base.as_ptr()
+        self.mapping.base()
     }
 
-    /// Accessible bytes.
+    /// Bytes that can be read and written, from [`base`](LinearMemory::base) on.
     pub fn byte_len(&self) -> usize {
         self.len
     }
 
-    /// Accessible pages.
+    /// The size in pages of 64 KiB.
     pub fn pages(&self) -> u64 {
         self.len as u64 / WASM_PAGE_SIZE
     }
 
-    /// All addresses of the memory's mapping.
-    pub fn reservation(&self) -> Range<usize> {
-        let base = self.base.as_ptr() as usize;
-        base..base + self.reserved
+    /// The type that the memory was made with.
+    pub fn ty(&self) -> &MemoryType {
+        &self.ty
     }
 
-    /// Adds `delta` zeroed pages and returns the size before, in pages; `None` beyond the type's
-    /// maximum, or if the system refuses.
+    /// All addresses that belong to the memory, inaccessible ones included.
+    pub fn reservation(&self) -> Range<usize> {
+        let base = self.mapping.base() as usize;
+        base..base + self.mapping.len()
+    }
+
+    /// Adds `delta` pages of zeros, and returns the size in pages before. `None`, and nothing has
+    /// changed, if the type's maximum would be exceeded or the system refuses.
+    ///
+    /// Whether the store's limiter allows it is the caller's to ask, before. A 64-bit memory can
+    /// have another base afterwards.
     pub fn grow(&mut self, delta: u64) -> Option<u64> {
         let old = self.pages();
-        let pages = old.checked_add(delta)?;
-        if pages > self.ty.absolute_maximum() {
-            return None;
+        let new = old.checked_add(delta).filter(|new| *new <= self.ty.absolute_maximum())?;
+        let new_len = pages_to_bytes(new)?;
+        if new_len <= self.mapping.len() - page_size() {
+            self.mapping.open(self.len..new_len).ok()?;
+        } else {
+            self.relocate(new_len)?;
         }
-        let len = bytes(pages)?;
-        // A guard page stays behind a 64-bit memory; 32-bit ones have all they can use.
-        if len + page_size() > self.reserved {
-            self.move_to_larger(len)?;
-        }
-        self.open(len).ok()?;
+        self.len = new_len;
         Some(old)
     }
 
-    fn move_to_larger(&mut self, len: usize) -> Option<()> {
-        assert!(self.ty.is_64(), "32-bit memories never move");
-        let reserved = len.checked_mul(2).unwrap_or(len).checked_add(page_size())?;
-        let reserved = if reserve_probe(reserved) { reserved } else { len + page_size() };
-        let base = reserve(reserved).ok()?;
-        let mut larger = LinearMemory { ty: self.ty, base, len: 0, reserved };
-        larger.open(self.len).ok()?;
-        // SAFETY: both mappings have `self.len` accessible bytes and are different.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.base.as_ptr(), larger.base.as_ptr(), self.len);
-        }
-        *self = larger;
+    /// Moves the memory to where `new_len` bytes are accessible.
+    ///
+    /// By copying: what `mremap` does to a memory of several kernel mappings (an image, pages of
+    /// different history) cannot be undone when it fails half-way. The new place is twice as
+    /// large as the old one, so that growing step by step copies each byte a bounded number of
+    /// times.
+    fn relocate(&mut self, new_len: usize) -> Option<()> {
+        assert!(self.ty.is_64(), "generated code counts on 32-bit memories to stay in place");
+        let guard = page_size();
+        let most = pages_to_bytes(self.ty.absolute_maximum()).unwrap_or(usize::MAX);
+        let twice = self.mapping.len().saturating_mul(2).min(most).max(new_len);
+        let reserve = |len: usize| Mapping::reserve(len.checked_add(guard)?).ok();
+        let mut mapping = reserve(twice).or_else(|| reserve(new_len))?;
+        mapping.open(0..new_len).ok()?;
+        // SAFETY: the first `self.len` bytes of this memory are accessible, as many and more were
+        // opened of the new mapping, and `&mut self` keeps everyone else from both.
+        unsafe { copy_touched(self.mapping.base(), mapping.base(), self.len) };
+        self.mapping = mapping;
         Some(())
     }
 }
 
-/// Whether a size can be an address space at all.
-fn reserve_probe(size: usize) -> bool {
-    size < 1 << 46
+/// `None` if the address space has not that many.
+fn pages_to_bytes(pages: u64) -> Option<usize> {
+    usize::try_from(pages.checked_mul(WASM_PAGE_SIZE)?).ok()
 }
 
-impl Drop for LinearMemory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping that this value owns.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.reserved) };
+/// Copies `len` bytes to where zeros are, leaving out blocks of zeros: so the pages of a sparse
+/// memory stay untouched, and cost nothing, in the copy.
+///
+/// # Safety
+///
+/// `from` can be read and `to` written for `len` bytes, they do not overlap, `to` holds zeros, and
+/// `len` is a multiple of the wasm page size.
+unsafe fn copy_touched(from: *const u8, to: *mut u8, len: usize) {
+    const BLOCK: usize = 4096;
+    const _: () = assert!(WASM_PAGE_SIZE.is_multiple_of(BLOCK as u64));
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    for at in (0..len).step_by(BLOCK) {
+        // SAFETY: `len` is a multiple of the block, so the whole block is in both; the caller's
+        // promise for the rest.
+        unsafe {
+            let block = std::slice::from_raw_parts(from.add(at), BLOCK);
+            if block != ZEROS {
+                to.add(at).copy_from_nonoverlapping(block.as_ptr(), BLOCK);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stillframe_abi::module::{ConstExpr, ConstOp, DataSegment, ModuleInfo, SegmentMode};
+    use crate::mapping::testing::{address_space, alone, protections};
 
-    fn slice(memory: &LinearMemory) -> &mut [u8] {
-        // SAFETY: accessible bytes of a memory that only this test uses.
+    const PAGE: usize = WASM_PAGE_SIZE as usize;
+
+    fn bytes(memory: &mut LinearMemory) -> &mut [u8] {
+        // SAFETY: accessible by contract, and borrowed for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(memory.base(), memory.byte_len()) }
     }
 
-    /// Whether `/proc/self/maps` has a readable mapping at the address.
-    fn readable(address: usize) -> bool {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        maps.lines().any(|line| {
-            let (range, rest) = line.split_once(' ').unwrap();
-            let (from, to) = range.split_once('-').unwrap();
-            let parse = |s| usize::from_str_radix(s, 16).unwrap();
-            (parse(from)..parse(to)).contains(&address) && rest.starts_with('r')
-        })
+    fn assert_accessible_is_exactly_the_length(memory: &LinearMemory) {
+        let open = memory.base() as usize + memory.byte_len();
+        for (range, protection) in protections(memory.reservation()) {
+            let expected = if range.start < open { "rw-p" } else { "---p" };
+            assert_eq!(
+                protection.as_deref(),
+                Some(expected),
+                "{range:x?}, length ends at {open:x}"
+            );
+            assert!(range.end <= open || range.start >= open, "{range:x?} straddles {open:x}");
+        }
     }
 
     #[test]
-    fn growing_keeps_contents_zeroes_the_new_and_does_not_move_a_32_bit_memory() {
-        let mut memory = LinearMemory::new(&MemoryType::new(1, Some(3)), None).unwrap();
+    fn a_32_bit_memory_grows_in_place_with_zeros_and_keeps_its_contents() {
+        let mut memory = LinearMemory::new(&MemoryType::new(1, Some(4)), None).unwrap();
+        assert_eq!((memory.pages(), memory.byte_len()), (1, PAGE));
+        assert_accessible_is_exactly_the_length(&memory);
+        assert!(bytes(&mut memory).iter().all(|byte| *byte == 0));
+        bytes(&mut memory).fill(0xaa);
         let base = memory.base();
-        slice(&memory)[65535] = 7;
-        assert!(!readable(base as usize + 65536));
         assert_eq!(memory.grow(2), Some(1));
-        assert_eq!((memory.base(), memory.pages()), (base, 3));
-        assert_eq!((slice(&memory)[65535], slice(&memory)[65536]), (7, 0));
-        assert!(!readable(base as usize + 3 * 65536));
+        assert_eq!((memory.pages(), memory.base()), (3, base));
+        assert_accessible_is_exactly_the_length(&memory);
+        let (old, new) = bytes(&mut memory).split_at(PAGE);
+        assert!(old.iter().all(|byte| *byte == 0xaa));
+        assert!(new.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn all_that_generated_code_can_address_in_a_32_bit_memory_is_reserved() {
+        let mut memory = LinearMemory::new(&MemoryType::new(0, None), None).unwrap();
+        assert!(memory.reservation().len() >= 2 * (u32::MAX as usize) + 16);
+        assert_accessible_is_exactly_the_length(&memory);
+        assert_eq!(memory.grow(65536), Some(0));
+        assert_eq!(memory.byte_len(), 1 << 32);
+        assert_accessible_is_exactly_the_length(&memory);
+        bytes(&mut memory)[u32::MAX as usize] = 1;
         assert_eq!(memory.grow(1), None);
-        assert_eq!(memory.grow(u64::MAX), None);
-        assert_eq!(memory.grow(0), Some(3));
-        assert_eq!(memory.reservation().len(), MEMORY32_RESERVATION);
+        assert_eq!(memory.grow(0), Some(65536));
     }
 
     #[test]
-    fn a_64_bit_memory_moves_with_its_contents_when_its_room_is_used_up() {
+    fn growth_over_the_maximum_changes_nothing() {
+        for ty in [MemoryType::new(1, Some(3)), MemoryType::new64(1, Some(3))] {
+            let mut memory = LinearMemory::new(&ty, None).unwrap();
+            for delta in [3, 65536, u64::MAX, u64::MAX - 1] {
+                assert_eq!(memory.grow(delta), None, "{delta}");
+            }
+            assert_eq!(memory.grow(0), Some(1));
+            assert_eq!(memory.grow(2), Some(1));
+            assert_eq!((memory.grow(1), memory.grow(0)), (None, Some(3)));
+        }
+        // Without a declared maximum, that of the index type and of the address space.
         let mut memory = LinearMemory::new(&MemoryType::new64(1, None), None).unwrap();
-        slice(&memory)[5] = 9;
-        let pages = (MEMORY64_RESERVATION as u64 / WASM_PAGE_SIZE) + 1;
-        let base = memory.base();
-        assert_eq!(memory.grow(pages), Some(1));
-        assert_ne!(memory.base(), base);
-        assert_eq!(slice(&memory)[5], 9);
-        assert_eq!(slice(&memory)[memory.byte_len() - 1], 0);
-        assert_eq!(memory.grow(1 << 47), None, "more than there is");
-        assert_eq!(memory.pages(), pages + 1);
-    }
-
-    #[test]
-    fn impossible_sizes_are_errors() {
-        let error = LinearMemory::new(&MemoryType::new64(1 << 47, None), None).unwrap_err();
-        assert!(error.to_string().contains("pages is too large"), "{error}");
-        let error = LinearMemory::new(&MemoryType::new64(1 << 46, None), None).unwrap_err();
-        assert!(format!("{error:#}").contains("bytes"), "{error:#}");
-    }
-
-    fn with_data(segments: &[(i32, &[u8])]) -> (ModuleInfo, Vec<u8>) {
-        let mut info =
-            ModuleInfo { memories: vec![MemoryType::new(2, None)], ..ModuleInfo::default() };
-        let mut data = Vec::new();
-        for (offset, bytes) in segments {
-            let start = data.len() as u32;
-            data.extend_from_slice(bytes);
-            let offset = ConstExpr { ops: vec![ConstOp::I32Const(*offset)] };
-            info.data.push(DataSegment {
-                mode: SegmentMode::Active { target: 0, offset },
-                bytes: start..data.len() as u32,
-            });
+        for delta in [u64::MAX, 1 << 48, (1 << 48) - 1, (1 << 48) - 2, 1 << 31] {
+            assert_eq!(memory.grow(delta), None, "{delta}");
         }
-        (info, data)
+        assert_eq!(memory.pages(), 1);
     }
 
     #[test]
-    fn memories_of_one_image_do_not_see_each_others_writes() {
-        let (info, data) = with_data(&[(5000, b"hello"), (70000, b"world"), (5001, b"a")]);
-        let image = MemoryImage::for_memory(&info, &data, 0).unwrap();
-        let a = LinearMemory::new(&info.memories[0], Some(&image)).unwrap();
-        let b = LinearMemory::new(&info.memories[0], Some(&image)).unwrap();
-        for memory in [&a, &b] {
-            assert_eq!(&slice(memory)[5000..5006], b"hallo\0");
-            assert_eq!(&slice(memory)[70000..70005], b"world");
-            assert_eq!(slice(memory)[..5000].iter().max(), Some(&0));
-            assert_eq!(slice(memory)[70005..].iter().max(), Some(&0));
+    fn a_64_bit_memory_moves_when_its_reservation_is_used_up_and_keeps_its_contents() {
+        let ty = MemoryType::new64(1, None);
+        let mut memory = LinearMemory::with_reservation(&ty, None, 2 * PAGE).unwrap();
+        let first = memory.base();
+        for page in 1..=40 {
+            let last = bytes(&mut memory).len() - 1;
+            bytes(&mut memory)[last] = page;
+            assert_eq!(memory.grow(1), Some(u64::from(page)));
+            assert_eq!(memory.pages(), u64::from(page) + 1);
+            assert_accessible_is_exactly_the_length(&memory);
+            assert!(memory.mapping.len() > memory.byte_len(), "a page is never opened");
+            for (i, contents) in bytes(&mut memory).chunks(PAGE).enumerate() {
+                let (last, others) = contents.split_last().unwrap();
+                let expected = if i < page.into() { i + 1 } else { 0 };
+                assert_eq!(usize::from(*last), expected, "last byte of page {i}");
+                assert!(others.iter().all(|byte| *byte == 0), "page {i}");
+            }
         }
-        slice(&a)[5000] = b'x';
-        assert_eq!(slice(&b)[5000], b'h');
+        assert_ne!(memory.base(), first);
     }
 
     #[test]
-    fn no_image_is_made_of_data_that_may_trap_or_is_sparse() {
-        let made = |segments: &[(i32, &[u8])]| {
-            let (info, data) = with_data(segments);
-            MemoryImage::for_memory(&info, &data, 0).is_some()
-        };
-        assert!(made(&[(131068, b"last")]));
-        assert!(!made(&[(131069, b"over")]));
-        assert!(!made(&[(0, b"fits"), (-1, b"does not")]));
-        assert!(!made(&[]));
-        assert!(!made(&[(7, b"")]));
-        let (mut info, data) = with_data(&[(0, b"near"), (40_000_000, b"far")]);
-        info.memories[0] = MemoryType::new(1000, None);
-        assert!(MemoryImage::for_memory(&info, &data, 0).is_none());
+    fn a_64_bit_memory_reserves_no_more_than_it_can_use() {
+        let small = LinearMemory::new(&MemoryType::new64(1, Some(2)), None).unwrap();
+        assert_eq!(small.mapping.len(), 2 * PAGE + page_size());
+        let open = LinearMemory::new(&MemoryType::new64(1, None), None).unwrap();
+        assert_eq!(open.mapping.len(), MEMORY64_RESERVATION + page_size());
+        let large = LinearMemory::new(&MemoryType::new64(1 << 17, None), None).unwrap();
+        assert_eq!(large.mapping.len(), (PAGE << 17) + page_size());
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_made_is_an_error_that_says_how_large_it_was() {
+        let error = |ty| format!("{:#}", LinearMemory::new(&ty, None).unwrap_err());
+        let refused = error(MemoryType::new64(1 << 31, None));
+        // 2^47 bytes and the guard page.
+        assert!(refused.contains("140737488359424 bytes"), "{refused}");
+        assert!(refused.contains("os error 12"), "{refused}");
+        assert!(error(MemoryType::new64(1 << 48, None)).contains("exceeds the address space"));
+        assert!(error(MemoryType::new64(u64::MAX, None)).contains("over its maximum"));
+        assert!(error(MemoryType::new(65537, None)).contains("over its maximum of 65536"));
+        assert!(error(MemoryType::new(u32::MAX, None)).contains("over its maximum of 65536"));
+        assert!(error(MemoryType::new(3, Some(2))).contains("over its maximum of 2"));
+    }
+
+    #[test]
+    fn growth_that_the_system_refuses_changes_nothing() {
+        if !alone("memory::tests::growth_that_the_system_refuses_changes_nothing") {
+            return;
+        }
+        let mut memory = LinearMemory::new(&MemoryType::new(1, None), None).unwrap();
+        let mut moving =
+            LinearMemory::with_reservation(&MemoryType::new64(1, None), None, PAGE).unwrap();
+        for memory in [&mut memory, &mut moving] {
+            bytes(memory).fill(5);
+        }
+        // From here on the process gets little more private writable memory than it has.
+        let limit = libc::rlimit { rlim_cur: 64 << 20, rlim_max: 64 << 20 };
+        // SAFETY: `limit` is a valid limit, of a process that this test has for itself.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) }, 0);
+        for memory in [&mut memory, &mut moving] {
+            assert_eq!(memory.grow(1 << 14), None);
+            assert_eq!(memory.pages(), 1);
+            assert!(bytes(memory).iter().all(|byte| *byte == 5));
+            assert_accessible_is_exactly_the_length(memory);
+            assert_eq!(memory.grow(2), Some(1));
+            assert_eq!(bytes(memory)[PAGE - 1..=PAGE], [5, 0]);
+        }
+        let error = LinearMemory::new(&MemoryType::new(1 << 14, None), None).unwrap_err();
+        assert!(format!("{error:#}").contains("map 1073741824 bytes"), "{error:#}");
     }
 
     #[test]
     fn dropped_memories_leave_no_mappings() {
-        // The address ranges of memories are too large for other tests' mappings to be mistaken
-        // for them.
-        let large = || {
-            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-            maps.lines().count()
-        };
-        let before = large();
-        for _ in 0..2000 {
-            drop(LinearMemory::new(&MemoryType::new(1, None), None).unwrap());
+        if !alone("memory::tests::dropped_memories_leave_no_mappings") {
+            return;
         }
-        assert!(large() < before + 500, "mappings leak");
+        let image = crate::image::tests::image_of(&[(0, b"first"), (70_000, b"second")], 2);
+        let round = || {
+            let mut memories: Vec<LinearMemory> = Vec::new();
+            for i in 0..300 {
+                let (ty, image) = match i % 3 {
+                    0 => (MemoryType::new(2, None), Some(&image)),
+                    1 => (MemoryType::new(1, None), None),
+                    _ => (MemoryType::new64(2, None), Some(&image)),
+                };
+                let mut memory = LinearMemory::with_reservation(&ty, image, 3 * PAGE).unwrap();
+                bytes(&mut memory)[0] = 1;
+                memory.grow(i % 5).unwrap();
+                memories.push(memory);
+            }
+            // In another order than they were made.
+            while !memories.is_empty() {
+                memories.swap_remove(memories.len() / 2);
+            }
+        };
+        round();
+        let (mappings, size) = address_space();
+        for _ in 0..5 {
+            round();
+        }
+        let (mappings_after, size_after) = address_space();
+        assert!(mappings_after <= mappings + 4, "{mappings} -> {mappings_after} mappings");
+        assert!(size_after < size + (64 << 20), "{size} -> {size_after} bytes of address space");
     }
 }

@@ -195,15 +195,20 @@ impl CompiledModule {
         FrameTable::parse(&self.frame_table, self.info.code.len()).expect("checked in publish")
     }
 
-    /// The wasm pc of the call that returns to the address `return_address`.
-    pub(crate) fn call_at(&self, return_address: usize) -> Option<(CodePosition, WasmPc)> {
+    /// The row of the call that returns to the address `return_address`.
+    pub(crate) fn call_at(&self, return_address: usize) -> Option<(CodePosition, Row)> {
         // A call can be a function's last instruction: then the return address is the next
         // function's first byte, or padding. The byte before belongs to the call.
         let mut position = self.position(return_address - 1)?;
         position.offset.0 += 1;
         let start = self.body_start(position.defined);
-        let pc = self.table().call_at(position.defined, start, position.offset)?;
-        Some((position, pc))
+        let row = self.table().call_at(position.defined, start, position.offset)?;
+        Some((position, row))
+    }
+
+    /// The address of a defined function's code.
+    pub(crate) fn function_start(&self, defined: usize) -> usize {
+        self.code.range().start + self.info.code[defined].start as usize
     }
 
     /// The traps that the instruction at `pc` can raise.
@@ -212,12 +217,6 @@ impl CompiledModule {
         let start = self.body_start(position.defined);
         let rows = self.table().traps_at(position.defined, start, position.offset).collect();
         Some((position, rows))
-    }
-}
-
-impl Drop for CompiledModule {
-    fn drop(&mut self) {
-        code::unregister(self.code.range());
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::activation::Activation;
 use crate::engine::{EngineShared, Trampolines};
+use crate::exceptions::Exceptions;
 use crate::host::HostFunction;
 use crate::instance::Instance;
 use crate::limiter::{EpochAction, EpochCallback, LimiterFn};
@@ -65,6 +66,8 @@ handles! {
     GlobalHandle
     /// Names an object of the host that wasm holds as `externref`.
     ExternHandle
+    /// Names an exception that wasm holds as `exnref`.
+    ExnHandle
 }
 
 /// Names a function of a store.
@@ -151,12 +154,15 @@ pub struct StoreCore {
     engine: Arc<EngineShared>,
     pub(crate) limits: Box<VMRuntimeLimits>,
     pub(crate) data: Box<dyn Any>,
+    #[expect(clippy::vec_box, reason = "contexts point to instances: they must not move")]
     pub(crate) instances: Vec<Box<Instance>>,
+    #[expect(clippy::vec_box, reason = "references point to host functions: they must not move")]
     pub(crate) host_functions: Vec<Box<HostFunction>>,
     pub(crate) memories: Vec<StoreMemory>,
     pub(crate) tables: Vec<StoreTable>,
     pub(crate) globals: Vec<StoreGlobal>,
     externs: Vec<Arc<dyn Any + Send + Sync>>,
+    pub(crate) exceptions: Exceptions,
     trampolines: Vec<Option<Trampolines>>,
     /// What is running, outermost first.
     pub(crate) activations: Vec<Activation>,
@@ -186,6 +192,7 @@ impl StoreCore {
             tables: Vec::new(),
             globals: Vec::new(),
             externs: Vec::new(),
+            exceptions: Exceptions::default(),
             trampolines: Vec::new(),
             activations: Vec::new(),
             pending: None,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use std::any::Any;
 use std::sync::Arc;
 use stillframe_abi::types::ValType;
-use stillframe_runtime::{ExternHandle, StoreId};
+use stillframe_runtime::{ExnHandle, ExternHandle, StoreId};
 
 /// A WebAssembly value of any type.
 ///
@@ -27,6 +27,8 @@ pub enum Val {
     FuncRef(Option<Func>),
     /// An object of the host, or null.
     ExternRef(Option<ExternRef>),
+    /// An exception, or null.
+    ExnRef(Option<ExnRef>),
 }
 
 /// A reference: what tables hold.
@@ -36,6 +38,8 @@ pub enum Ref {
     Func(Option<Func>),
     /// An object of the host, or null.
     Extern(Option<ExternRef>),
+    /// An exception, or null.
+    Exn(Option<ExnRef>),
 }
 
 /// A 128-bit vector. Lane 0 is in the lowest bits.
@@ -59,6 +63,11 @@ pub struct V128(u128);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ExternRef(pub(crate) ExternHandle);
+
+/// An exception that wasm made. It belongs to a store and lives as long as that does; the host can
+/// pass it around and give it back to wasm.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ExnRef(pub(crate) ExnHandle);
 
 impl ExternRef {
     /// Gives an object to the store.
@@ -121,6 +130,7 @@ accessors! {
     V128 v128 unwrap_v128 V128, value => value;
     FuncRef func_ref unwrap_funcref Option<Func>, value => value;
     ExternRef extern_ref unwrap_externref Option<ExternRef>, value => value;
+    ExnRef exn_ref unwrap_exnref Option<ExnRef>, value => value;
 }
 
 impl Val {
@@ -134,6 +144,7 @@ impl Val {
             Val::V128(_) => ValType::V128,
             Val::FuncRef(_) => ValType::FuncRef,
             Val::ExternRef(_) => ValType::ExternRef,
+            Val::ExnRef(_) => ValType::ExnRef,
         }
     }
 
@@ -147,6 +158,7 @@ impl Val {
             ValType::V128 => Val::V128(V128(0)),
             ValType::FuncRef => Val::FuncRef(None),
             ValType::ExternRef => Val::ExternRef(None),
+            ValType::ExnRef => Val::ExnRef(None),
         }
     }
 
@@ -155,17 +167,19 @@ impl Val {
         match self {
             Val::FuncRef(Some(func)) => Some(func.0.store()),
             Val::ExternRef(Some(object)) => Some(object.0.store()),
+            Val::ExnRef(Some(exception)) => Some(exception.0.store()),
             _ => None,
         }
     }
 }
 
 impl Ref {
-    /// The type: [`ValType::FuncRef`] or [`ValType::ExternRef`].
+    /// The type: one of the reference types.
     pub const fn ty(&self) -> ValType {
         match self {
             Ref::Func(_) => ValType::FuncRef,
             Ref::Extern(_) => ValType::ExternRef,
+            Ref::Exn(_) => ValType::ExnRef,
         }
     }
 
@@ -178,20 +192,21 @@ impl Ref {
         match ty {
             ValType::FuncRef => Ref::Func(None),
             ValType::ExternRef => Ref::Extern(None),
+            ValType::ExnRef => Ref::Exn(None),
             _ => panic!("not a reference type"),
         }
     }
 
     /// Whether it is null.
     pub const fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None))
+        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Exn(None))
     }
 
     /// The function, or null, if it is of that type.
     pub const fn as_func(&self) -> Option<Option<Func>> {
         match *self {
             Ref::Func(func) => Some(func),
-            Ref::Extern(_) => None,
+            Ref::Extern(_) | Ref::Exn(_) => None,
         }
     }
 
@@ -199,7 +214,7 @@ impl Ref {
     pub const fn as_extern(&self) -> Option<Option<ExternRef>> {
         match *self {
             Ref::Extern(object) => Some(object),
-            Ref::Func(_) => None,
+            Ref::Func(_) | Ref::Exn(_) => None,
         }
     }
 }
@@ -209,6 +224,7 @@ impl From<Ref> for Val {
         match reference {
             Ref::Func(func) => Val::FuncRef(func),
             Ref::Extern(object) => Val::ExternRef(object),
+            Ref::Exn(exception) => Val::ExnRef(exception),
         }
     }
 }
@@ -248,6 +264,7 @@ from! {
     Option<Func> => Val, value => Val::FuncRef(value);
     ExternRef => Val, value => Val::ExternRef(Some(value));
     Option<ExternRef> => Val, value => Val::ExternRef(value);
+    Option<ExnRef> => Val, value => Val::ExnRef(value);
     Func => Ref, value => Ref::Func(Some(value));
     Option<Func> => Ref, value => Ref::Func(value);
     ExternRef => Ref, value => Ref::Extern(Some(value));
@@ -274,6 +291,7 @@ mod tests {
             ValType::V128,
             ValType::FuncRef,
             ValType::ExternRef,
+            ValType::ExnRef,
         ];
         for ty in types {
             assert_eq!(Val::default_for_ty(ty).ty(), ty);

@@ -15,11 +15,11 @@ use anyhow::{Context as _, Result, anyhow};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, GlobalValueData, MemFlagsData, SourceLoc, TrapCode, types};
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::{CodegenResult, CompiledCode, Context};
+use cranelift_codegen::{CodegenResult, CompiledCode, Context, FinalizedMachExceptionHandler};
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc};
 use stillframe_abi::Trap;
-use stillframe_abi::frame_table::{NativeOffset, Row, RowKind, WasmPc, encode_rows};
+use stillframe_abi::frame_table::{Handler, NativeOffset, Row, RowKind, WasmPc, encode_rows};
 use stillframe_abi::limits::offsets as limits;
 use stillframe_abi::vmctx::offsets as vmctx;
 use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
@@ -244,7 +244,16 @@ fn rows(code: &CompiledCode, points: &Points, body_start: WasmPc) -> Result<Vec<
         let at = site.ret_addr;
         let resolved = location(at - 1).and_then(|loc| points.resolve(loc));
         let wasm_pc = resolved.ok_or_else(|| unknown("call that returns", at))?.wasm_pc;
-        rows.push(Row { native: NativeOffset(at), wasm_pc, kind: RowKind::Call });
+        let kind = match site.exception_handlers {
+            [] => RowKind::Call,
+            [FinalizedMachExceptionHandler::Default(landing)] => {
+                let frame_size = site.frame_offset.context("a try_call without a frame size")?;
+                let landing = NativeOffset(*landing);
+                RowKind::CallWithHandler(Handler { landing, frame_size })
+            }
+            other => anyhow::bail!("internal error: unexpected handlers {other:?}"),
+        };
+        rows.push(Row { native: NativeOffset(at), wasm_pc, kind });
     }
     for trap in code.buffer.traps() {
         let at = trap.offset;
@@ -261,7 +270,7 @@ fn rows(code: &CompiledCode, points: &Points, body_start: WasmPc) -> Result<Vec<
         let kind = RowKind::Trap { trap, refund };
         rows.push(Row { native: NativeOffset(at), wasm_pc, kind });
     }
-    rows.sort_by_key(|row| (row.native, row.kind != RowKind::Call));
+    rows.sort_by_key(|row| (row.native, !row.kind.is_call()));
     rows.dedup();
     Ok(rows)
 }

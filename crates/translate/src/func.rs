@@ -34,6 +34,8 @@ pub(crate) struct FuncTranslator<'a> {
     /// Whether the current operator can be reached.
     pub(crate) reachable: bool,
     pub(crate) points: Points,
+    /// Where the current operator is in the file.
+    pub(crate) pc: WasmPc,
     /// The straight-line run that is being charged.
     pub(crate) run: Option<OpenRun>,
     /// The value of the operator before, if it was `i32.const` (zero-extended) or `i64.const`.
@@ -107,6 +109,7 @@ pub(crate) fn translate_function(
         control: Vec::new(),
         reachable: true,
         points: Points::default(),
+        pc: WasmPc(0),
         run: None,
         last_const: None,
         func_refs: Default::default(),
@@ -168,6 +171,7 @@ impl FuncTranslator<'_> {
 
     /// Charges for the operator, gives it a point and translates it.
     fn translate_operator(&mut self, op: &Operator<'_>, pc: WasmPc) -> Result<()> {
+        self.pc = pc;
         if self.reachable {
             if self.points.end_chunk() {
                 self.builder.ins().sequence_point();
@@ -185,6 +189,7 @@ impl FuncTranslator<'_> {
             || ops::numeric::translate(self, op)
             || ops::memory::translate(self, op)
             || ops::call::translate(self, op)
+            || ops::exception::translate(self, op)
             || ops::simd::translate(self, op)
             || ops::table::translate(self, op)
             || ops::bulk::translate(self, op);

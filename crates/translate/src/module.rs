@@ -38,6 +38,7 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::MEMORY64
+        | WasmFeatures::EXCEPTIONS
 }
 
 /// Parses and validates a module, except for the function bodies.
@@ -116,6 +117,11 @@ impl<'a> ParsedModule<'a> {
             Payload::MemorySection(section) => {
                 for memory in section {
                     info.memories.push(memory_type(memory?));
+                }
+            }
+            Payload::TagSection(section) => {
+                for tag in section {
+                    info.tags.push(tag?.func_type_idx);
                 }
             }
             Payload::GlobalSection(section) => {

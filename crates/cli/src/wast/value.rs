@@ -134,6 +134,8 @@ fn show(store: &Store<Data>, value: &Val) -> String {
         Val::FuncRef(None) => "a null funcref".to_string(),
         Val::FuncRef(Some(_)) => "a funcref".to_string(),
         Val::ExternRef(None) => "a null externref".to_string(),
+        Val::ExnRef(None) => "a null exnref".to_string(),
+        Val::ExnRef(Some(_)) => "an exnref".to_string(),
         Val::ExternRef(Some(reference)) => match extern_value(store, reference) {
             Some(value) => format!("externref {value}"),
             None => "an externref that the script did not make".to_string(),

@@ -58,6 +58,9 @@ impl Status {
     pub(crate) const LEAVE: Status = Status(1);
     /// A hardware trap: the call state's `fault` says what happened. Given by the signal handler.
     pub(crate) const FAULT: Status = Status(2);
+    /// From [`Builtin::Throw`]: go on at an exception handler, which gets the value. The words at
+    /// `last_wasm_exit_sp` are its frame pointer and its address.
+    pub(crate) const CATCH: Status = Status(3);
 }
 
 /// Calls `trampoline(callee, caller, wasm_call, args)` on the wasm stack that ends at `stack_top`.
@@ -176,10 +179,20 @@ unsafe extern "C" fn to_host() {
         "pop rbp",
         "ret",
         "2:",
+        "cmp rdx, {catch}",
+        "je 3f",
         "mov rsp, [rbx + {entry_sp}]",
         "mov rax, rdx",
         "jmp {leave}",
+        // An exception: exit_sp is below the handler's frame pointer and address.
+        "3:",
+        "mov rsp, [rbx + {exit_sp}]",
+        "mov qword ptr [rbx + {exit_fp}], 0",
+        "mov qword ptr [rbx + {exit_pc}], 0",
+        "pop rbp",
+        "ret",
         ".cfi_endproc",
+        catch = const Status::CATCH.0,
         exit_sp = const l::LAST_WASM_EXIT_SP,
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,
@@ -214,6 +227,7 @@ macro_rules! builtin_stub {
 builtin_stub! {
     memory_grow memory_copy memory_fill memory_init data_drop
     table_grow table_copy table_fill table_init elem_drop
+    exn_new exn_match exn_load throw
 }
 
 /// The stub for host functions: the wasm-to-host trampoline has stored `exit_fp` and `exit_pc`.
@@ -332,6 +346,10 @@ pub(crate) fn builtin_table() -> BuiltinTable {
             Builtin::TableFill => table_fill,
             Builtin::TableInit => table_init,
             Builtin::ElemDrop => elem_drop,
+            Builtin::ExnNew => exn_new,
+            Builtin::ExnMatch => exn_match,
+            Builtin::ExnLoad => exn_load,
+            Builtin::Throw => throw,
         };
         table[builtin as usize] = stub as usize;
     }

@@ -1,7 +1,7 @@
 //! Rust types and `Val` to raw cells and back.
 
 use crate::func::Func;
-use crate::val::{ExternRef, Ref, V128, Val};
+use crate::val::{ExnRef, ExternRef, Ref, V128, Val};
 use anyhow::{Error, Result, anyhow, bail};
 use std::fmt::Display;
 use stillframe_abi::types::ValType;
@@ -100,6 +100,25 @@ impl Cell for Option<ExternRef> {
     #[inline]
     unsafe fn from_cell(core: &StoreCore, cell: RawValue) -> Option<ExternRef> {
         core.extern_from_raw(cell).map(ExternRef)
+    }
+}
+
+impl Cell for Option<ExnRef> {
+    const TYPE: ValType = ValType::ExnRef;
+
+    #[inline]
+    fn store(self) -> Option<StoreId> {
+        self.map(|exception| exception.0.store())
+    }
+
+    #[inline]
+    fn into_cell(self, core: &StoreCore) -> RawValue {
+        core.exn_to_raw(self.map(|exception| exception.0))
+    }
+
+    #[inline]
+    unsafe fn from_cell(core: &StoreCore, cell: RawValue) -> Option<ExnRef> {
+        core.exn_from_raw(cell).map(ExnRef)
     }
 }
 
@@ -220,6 +239,7 @@ pub(super) fn cell_of<P: Display>(
         Val::V128(value) => RawValue::v128(value.as_u128()),
         Val::FuncRef(func) => func.into_cell(core),
         Val::ExternRef(object) => object.into_cell(core),
+        Val::ExnRef(exception) => exception.into_cell(core),
     })
 }
 
@@ -239,6 +259,8 @@ pub(super) unsafe fn val_of(core: &StoreCore, ty: ValType, cell: RawValue) -> Va
         ValType::FuncRef => Val::FuncRef(unsafe { Cell::from_cell(core, cell) }),
         // SAFETY: the caller's.
         ValType::ExternRef => Val::ExternRef(unsafe { Cell::from_cell(core, cell) }),
+        // SAFETY: the caller's.
+        ValType::ExnRef => Val::ExnRef(unsafe { Cell::from_cell(core, cell) }),
     }
 }
 
@@ -252,6 +274,7 @@ pub(super) unsafe fn ref_of(core: &StoreCore, ty: ValType, cell: RawValue) -> Re
     match unsafe { val_of(core, ty, cell) } {
         Val::FuncRef(func) => Ref::Func(func),
         Val::ExternRef(object) => Ref::Extern(object),
+        Val::ExnRef(exception) => Ref::Exn(exception),
         other => unreachable!("a table of `{}`", other.ty()),
     }
 }

@@ -4,14 +4,14 @@
 //! convention, whether it is a function of this module, of another, or the wasm-to-host trampoline
 //! of a host function. A straight-line run ends before every call.
 
-use crate::env::wasm_signature;
+use crate::env::{clif_type, wasm_signature};
 use crate::func::FuncTranslator;
 use crate::ops;
 use crate::points::Points;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, UserExternalName, Value,
-    types,
+    Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExtFuncData, ExternalName,
+    FuncRef, InstBuilder, MemFlagsData, SigRef, UserExternalName, Value, types,
 };
 use stillframe_abi::Trap;
 use stillframe_abi::vmctx::offsets;
@@ -53,6 +53,9 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 fn call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
     t.end_run();
     let args = arguments(t, &callee, type_index);
+    if let Some(handler) = ops::exception::handler(t) {
+        return try_call(t, callee, type_index, &args, handler);
+    }
     let call = match callee {
         Callee::Local(func) => t.builder.ins().call(func, &args),
         Callee::Indirect { code, signature, .. } => {
@@ -60,6 +63,35 @@ fn call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
         }
     };
     t.stack.extend_from_slice(t.builder.inst_results(call));
+}
+
+/// The same inside of a `try_table`: exceptions that come out of the call go to `handler`.
+fn try_call(
+    t: &mut FuncTranslator<'_>,
+    callee: Callee,
+    type_index: u32,
+    args: &[Value],
+    handler: Block,
+) {
+    let returned = t.builder.create_block();
+    let results = t.env.info.types[type_index as usize].results();
+    for &ty in results {
+        t.builder.append_block_param(returned, clif_type(ty));
+    }
+    let sig = signature(t, type_index);
+    let pool = &mut t.builder.func.dfg.value_lists;
+    let results = (0..results.len() as u32).map(BlockArg::TryCallRet);
+    let normal = BlockCall::new(returned, results, pool);
+    let thrown = BlockCall::new(handler, [BlockArg::TryCallExn(0)], pool);
+    let table = ExceptionTableData::new(sig, normal, [ExceptionTableItem::Default(thrown)]);
+    let table = t.builder.func.dfg.exception_tables.push(table);
+    match callee {
+        Callee::Local(func) => t.builder.ins().try_call(func, args, table),
+        Callee::Indirect { code, .. } => t.builder.ins().try_call_indirect(code, args, table),
+    };
+    t.builder.switch_to_block(returned);
+    t.builder.seal_block(returned);
+    t.stack.extend_from_slice(t.builder.block_params(returned));
 }
 
 /// The same in tail position: the callee's results are the function's.

@@ -19,6 +19,7 @@
 
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
+use crate::ops::exception::{self, Try};
 use crate::points::Points;
 use anyhow::Result;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
@@ -49,6 +50,8 @@ enum Kind {
     Loop { header: Block },
     /// An `if` before its `else`, which starts with these parameters.
     If { otherwise: Block, params: Vec<Value> },
+    /// A `try_table`; its handlers are written at its `end` (`exception.rs`).
+    Try(Try),
     /// A construct in code that cannot be reached.
     Unreachable,
 }
@@ -105,6 +108,10 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
         }
         Operator::Loop { blockty } => enter_loop(t, BlockSignature::new(*blockty)),
         Operator::If { blockty } => enter_if(t, BlockSignature::new(*blockty)),
+        Operator::TryTable { try_table } => {
+            let kind = Kind::Try(Try::new(try_table, t.pc));
+            push_frame(t, kind, BlockSignature::new(try_table.ty));
+        }
         Operator::Else => enter_else(t),
         Operator::End => end(t),
         Operator::Br { .. }
@@ -198,6 +205,14 @@ fn end(t: &mut FuncTranslator<'_>) {
         Kind::Unreachable => return,
         Kind::Function | Kind::Block => {}
         Kind::Loop { header } => t.builder.seal_block(header),
+        Kind::Try(ref try_table) if try_table.is_used() => {
+            if t.reachable {
+                jump_to_exit(t, &mut frame.exit, frame.signature);
+            }
+            t.stack.truncate(frame.height);
+            exception::write_handlers(t, try_table);
+        }
+        Kind::Try(_) => {}
         Kind::If { otherwise, params } => {
             // Without an `else`, the parameters are the results.
             if t.reachable {
@@ -229,7 +244,16 @@ fn end(t: &mut FuncTranslator<'_>) {
     }
 }
 
-fn branch(t: &mut FuncTranslator<'_>, depth: u32) {
+/// The innermost `try_table` that the current operator is in.
+pub(crate) fn innermost_try<'t>(t: &'t mut FuncTranslator<'_>) -> Option<&'t mut Try> {
+    t.control.iter_mut().rev().find_map(|frame| match &mut frame.kind {
+        Kind::Try(try_table) => Some(try_table),
+        _ => None,
+    })
+}
+
+/// Branches to a label with the operands on top of the stack.
+pub(crate) fn branch(t: &mut FuncTranslator<'_>, depth: u32) {
     if depth as usize == t.control.len() - 1 {
         return return_(t);
     }

@@ -8,6 +8,7 @@
 pub(crate) mod bulk;
 pub(crate) mod call;
 pub(crate) mod control;
+pub(crate) mod exception;
 pub(crate) mod memory;
 pub(crate) mod numeric;
 pub(crate) mod simd;

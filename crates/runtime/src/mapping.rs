@@ -1,0 +1,267 @@
+//! A mapping: a range of address space that one value owns.
+//!
+//! ```text
+//!   base                                               base + len
+//!   ├───────────────────────────┬──────────────────────┤
+//!   │ opened: read and write    │ reserved:            │
+//!   │ (zeros, or a file's copy) │ every access faults  │
+//!   └───────────────────────────┴──────────────────────┘
+//! ```
+//!
+//! It is reserved as a whole, opened in part and by and by, and unmapped as a whole on drop.
+//! Reserved address space costs no memory, and opened pages cost none until they are touched:
+//! `MAP_NORESERVE` keeps the system from counting them before.
+
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+/// An owned range of address space, page-aligned.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone, and nothing in it is tied to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: a shared reference gives the address and the length only, and neither changes.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Reserves `len` bytes of address space, rounded up to pages, all of it inaccessible.
+    pub(crate) fn reserve(len: usize) -> io::Result<Mapping> {
+        let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let len = len.checked_next_multiple_of(page_size()).ok_or_else(too_large)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: without `MAP_FIXED` the system chooses addresses that nobody uses.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).expect("mmap without MAP_FIXED never gives page 0");
+        Ok(Mapping { base, len })
+    }
+
+    /// The address of the first byte.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Bytes reserved, opened ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes pages readable and writable; those never opened before hold zeros.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not of whole pages inside of the mapping.
+    pub(crate) fn open(&mut self, range: Range<usize>) -> io::Result<()> {
+        self.check(&range);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: `check` found the pages to be this mapping's own, and `&mut self` says that
+        // nobody else counts on their protection.
+        let failed =
+            unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), protection) } != 0;
+        if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Opens pages with the contents of `file`, from its start on; what is written to them stays
+    /// here and never gets to the file. The file must be sealed against change and at least as
+    /// long as the range.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not of whole pages inside of the mapping.
+    pub(crate) fn overlay(self, range: Range<usize>, file: &File) -> io::Result<Mapping> {
+        self.check(&range);
+        if range.is_empty() {
+            return Ok(self);
+        }
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        let (at, fd) = (self.at(range.start), file.as_raw_fd());
+        // SAFETY: `check` found the pages that this replaces to be this mapping's own; nothing
+        // points into them, since `self` was given away for this.
+        let mapped = unsafe { libc::mmap(at.cast(), range.len(), protection, flags, fd, 0) };
+        if mapped != libc::MAP_FAILED {
+            return Ok(self);
+        }
+        let error = io::Error::last_os_error();
+        // Some kernels take the old pages away before they fail. Then another thread may have
+        // mapped something there by now: the range is no longer ours to unmap.
+        let lost = ManuallyDrop::new(self);
+        // SAFETY: the two parts of this mapping that the failed call did not touch, and `lost` is
+        // not dropped.
+        unsafe {
+            libc::munmap(lost.base().cast(), range.start);
+            libc::munmap(lost.at(range.end).cast(), lost.len - range.end);
+        }
+        Err(error)
+    }
+
+    fn check(&self, range: &Range<usize>) {
+        let page = page_size();
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "{range:?} is not in a mapping of {} bytes",
+            self.len
+        );
+        assert!(
+            range.start.is_multiple_of(page) && range.end.is_multiple_of(page),
+            "{range:?} is not of whole pages"
+        );
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        self.base.as_ptr().wrapping_add(offset)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // It can fail only where the kernel has merged the mapping with its neighbours and is out
+        // of mappings to split it off again. Then the address space is lost, which harms nobody.
+        // SAFETY: the whole of the mapping, which nobody else owns.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Bytes of a page of the operating system.
+pub(crate) fn page_size() -> usize {
+    region::page::size()
+}
+
+/// What tests of mappings share.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::ops::Range;
+    use std::process::Command;
+
+    /// The protections of the pages of `range`, as `/proc/self/maps` writes them, in the order of
+    /// addresses, equal neighbours as one; `None` for a hole.
+    pub(crate) fn protections(range: Range<usize>) -> Vec<(Range<usize>, Option<String>)> {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mut found: Vec<(Range<usize>, Option<String>)> = Vec::new();
+        let mut add = |part: Range<usize>, protection: Option<String>| match found.last_mut() {
+            _ if part.is_empty() => {}
+            Some((last, same)) if *same == protection => last.end = part.end,
+            _ => found.push((part, protection)),
+        };
+        let mut at = range.start;
+        for line in maps.lines() {
+            let (addresses, rest) = line.split_once(' ').unwrap();
+            let (start, end) = addresses.split_once('-').unwrap();
+            let parse = |text| usize::from_str_radix(text, 16).unwrap();
+            let start = parse(start).clamp(range.start, range.end);
+            let end = parse(end).clamp(range.start, range.end);
+            if start < end {
+                add(at..start, None);
+                add(start..end, Some(rest[..4].to_string()));
+                at = end;
+            }
+        }
+        add(at..range.end, None);
+        found
+    }
+
+    /// The number of mappings of this process, and the bytes of address space in them.
+    pub(crate) fn address_space() -> (usize, usize) {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
+        (maps, pages * super::page_size())
+    }
+
+    /// For tests that look at or change the state of the whole process: runs test `name` in a
+    /// process of its own and passes on its failure. False there and then; true in that process,
+    /// where the test does its work.
+    pub(crate) fn alone(name: &str) -> bool {
+        const MARK: &str = "STILLFRAME_TEST_ALONE";
+        if std::env::var_os(MARK).is_some() {
+            return true;
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--test-threads=1", "--nocapture"])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{name} failed alone:\n{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn opened_pages_are_zero_and_the_others_inaccessible() {
+        let page = page_size();
+        let mut mapping = Mapping::reserve(16 * page - 1).unwrap();
+        assert_eq!(mapping.len(), 16 * page);
+        mapping.open(2 * page..5 * page).unwrap();
+        mapping.open(7 * page..7 * page).unwrap();
+        let base = mapping.base() as usize;
+        let at = |n: usize| base + n * page;
+        let expected = [
+            (at(0)..at(2), Some("---p".to_string())),
+            (at(2)..at(5), Some("rw-p".to_string())),
+            (at(5)..at(16), Some("---p".to_string())),
+        ];
+        assert_eq!(testing::protections(at(0)..at(16)), expected);
+        // SAFETY: these pages were opened above.
+        let opened =
+            unsafe { std::slice::from_raw_parts_mut(mapping.base().add(2 * page), 3 * page) };
+        assert!(opened.iter().all(|byte| *byte == 0));
+        opened.fill(7);
+    }
+
+    #[test]
+    fn requests_that_cannot_be_met_are_errors() {
+        for len in [usize::MAX, 1 << 62, 1 << 47, 0] {
+            assert!(Mapping::reserve(len).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "is not in a mapping")]
+    fn pages_outside_are_refused() {
+        let page = page_size();
+        let _ = Mapping::reserve(4 * page).unwrap().open(3 * page..5 * page);
+    }
+
+    #[test]
+    fn a_failed_overlay_leaves_the_rest_unmapped() {
+        if !testing::alone("mapping::tests::a_failed_overlay_leaves_the_rest_unmapped") {
+            return;
+        }
+        let page = page_size();
+        let mapping = Mapping::reserve(64 * page).unwrap();
+        let base = mapping.base() as usize;
+        // A file opened for writing only cannot be mapped.
+        let path = std::env::temp_dir().join(format!("stillframe-mapping-{}", std::process::id()));
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&vec![1; 2 * page]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let error = mapping.overlay(4 * page..6 * page, &file).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+        for part in [base..base + 4 * page, base + 6 * page..base + 64 * page] {
+            assert_eq!(testing::protections(part.clone()), [(part, None)]);
+        }
+    }
+}
