@@ -121,7 +121,7 @@ impl Comparison {
         let mut config = wasmtime::Config::new();
         config.consume_fuel(true);
         config.wasm_tail_call(true).wasm_multi_memory(true).wasm_memory64(true);
-        config.wasm_relaxed_simd(true).wasm_extended_const(true);
+        config.wasm_exceptions(true).wasm_relaxed_simd(true).wasm_extended_const(true);
         Comparison {
             ours: Engine::new(Config::new().consume_fuel(true)).unwrap(),
             theirs: wasmtime::Engine::new(&config).unwrap(),
@@ -210,4 +210,11 @@ fn on_programs_that_mix_everything() {
     let mut comparison = Comparison::new();
     comparison.script("mixed.wast", include_str!("mixed.wast"));
     assert!(comparison.compared >= 12);
+}
+
+#[test]
+fn on_exceptions() {
+    let mut comparison = Comparison::new();
+    comparison.script("exceptions.wast", include_str!("exceptions.wast"));
+    assert!(comparison.compared >= 11, "{}", comparison.compared);
 }

@@ -78,7 +78,7 @@ fn an_indirect_call_has_a_row_for_each_way_to_fail() {
         let mut kinds: Vec<_> =
             rows(&artifact, 0).iter().filter(|row| row.wasm_pc == pc).map(|row| row.kind).collect();
         kinds.sort_by_key(|kind| match kind {
-            RowKind::Call => 0,
+            RowKind::Call | RowKind::CallWithHandler(_) => 0,
             RowKind::Trap { trap, .. } => trap.code(),
         });
         let expected = [

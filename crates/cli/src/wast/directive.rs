@@ -3,7 +3,7 @@
 use super::context::{Context, encode};
 use super::value;
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use stillframe::{Module, Trap, Val};
+use stillframe::{Module, Trap, UncaughtException, Val};
 use wast::{WastDirective, WastExecute, WastInvoke};
 
 /// How scripts spell this directive.
@@ -86,7 +86,11 @@ impl<'a> Context<'a> {
                 let module = self.compile_wat(module)?;
                 check_unlinkable(self.instantiate(&module).map(drop), message)
             }
-            WastDirective::AssertException { .. } => bail!("exceptions are not supported"),
+            WastDirective::AssertException { exec, .. } => match self.execute(exec) {
+                Err(error) if error.is::<UncaughtException>() => Ok(()),
+                Err(error) => Err(error.context("expected an exception")),
+                Ok(_) => bail!("expected an exception, it ended normally"),
+            },
             WastDirective::AssertSuspension { .. } => bail!("stack switching is not supported"),
             WastDirective::Thread(_) | WastDirective::Wait { .. } => {
                 bail!("threads are not supported")
