@@ -19,10 +19,6 @@ use stillframe_tests::programs::{
 use stillframe_wasi::wasi_common::random::Deterministic;
 use stillframe_wasi::{I32Exit, ReadPipe, WasiCtx, WasiCtxBuilder, WritePipe};
 
-/// Modules that cannot be compiled yet, and what their refusal says. The test fails when one is no
-/// longer refused, so that it leaves this list.
-const REFUSED: [(&str, &str); 1] = [("nextpnr-ice40.wasm", "threads")];
-
 /// How a program's test ended.
 enum Verdict {
     Passed(String),
@@ -168,17 +164,6 @@ fn test(program: &Program, base: &Path) -> Result<Verdict> {
     if !program.is_available() {
         let how = "it has not been fetched: see tests/programs/fetch.sh";
         return Ok(Verdict::Skipped(how.into()));
-    }
-    let file = program.wasm.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if let Some((_, why)) = REFUSED.iter().find(|(name, _)| *name == file) {
-        return match compiled(&program.wasm, false) {
-            Ok(_) => anyhow::bail!("{file} is no longer refused: take it off the list"),
-            Err(error) => {
-                let text = format!("{error:#}");
-                ensure!(text.contains(why), "refused for another reason: {text}");
-                Ok(Verdict::Skipped(format!("not supported yet: {text}")))
-            }
-        };
     }
     let mut told = String::new();
     for fuel in [false, true] {

@@ -121,6 +121,7 @@ suites! {
     wasm_3: spec(SpecVersion::V3), PLAIN;
     annotations: proposal(Proposal::Annotations), PLAIN;
     bulk_memory: proposal(Proposal::BulkMemoryOperations), PLAIN;
+    exceptions: proposal(Proposal::ExceptionHandling), PLAIN;
     extended_const: proposal(Proposal::ExtendedConst), PLAIN;
     memory64: proposal(Proposal::Memory64), PLAIN;
     multi_memory: proposal(Proposal::MultiMemory), PLAIN;
@@ -134,6 +135,7 @@ suites! {
     tail_call: proposal(Proposal::TailCall), PLAIN;
 
     wasm_2_metered: spec(SpecVersion::V2), METERED;
+    exceptions_metered: proposal(Proposal::ExceptionHandling), METERED;
     memory64_metered: proposal(Proposal::Memory64), METERED;
     multi_memory_metered: proposal(Proposal::MultiMemory), METERED;
     relaxed_simd_metered: proposal(Proposal::RelaxedSimd), METERED;
@@ -143,10 +145,9 @@ suites! {
 
 /// Proposals that aren't supported, and their files that need nothing that is new. Something fails in
 /// each of the others.
-const NOT_SUPPORTED: [(Proposal, &[&str]); 7] = [
+const NOT_SUPPORTED: [(Proposal, &[&str]); 6] = [
     (Proposal::CustomDescriptors, &["binary.wast"]),
     (Proposal::CustomPageSizes, &["binary.wast"]),
-    (Proposal::ExceptionHandling, &[]),
     (
         Proposal::FunctionReferences,
         &[

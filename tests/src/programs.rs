@@ -185,7 +185,7 @@ pub struct RunOutcome {
     pub stdout: Vec<u8>,
     /// All of its standard error.
     pub stderr: Vec<u8>,
-    /// The files named by [`Program::outputs`]. One that wasn't written isn't here.
+    /// The files named by [`field@Program::outputs`]. One that wasn't written isn't here.
     pub outputs: BTreeMap<String, Vec<u8>>,
     /// The fuel `_start` consumed, instantiation apart, where fuel was counted.
     pub fuel_consumed: Option<u64>,

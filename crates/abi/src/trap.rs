@@ -38,11 +38,13 @@ pub enum Trap {
     NullReference = 13,
     /// An atomic access that is not aligned.
     UnalignedAtomic = 14,
+    /// `memory.atomic.wait` on a memory that is not shared.
+    AtomicWaitNonSharedMemory = 15,
 }
 
 impl Trap {
     /// All traps, in the order of their codes.
-    pub const ALL: [Trap; 14] = [
+    pub const ALL: [Trap; 15] = [
         Trap::StackOverflow,
         Trap::MemoryOutOfBounds,
         Trap::TableOutOfBounds,
@@ -57,6 +59,7 @@ impl Trap {
         Trap::OutOfFuel,
         Trap::NullReference,
         Trap::UnalignedAtomic,
+        Trap::AtomicWaitNonSharedMemory,
     ];
 
     /// The trap with this code, if there is one.
@@ -86,6 +89,7 @@ impl Trap {
             Trap::OutOfFuel => "OutOfFuel",
             Trap::NullReference => "NullReference",
             Trap::UnalignedAtomic => "UnalignedAtomic",
+            Trap::AtomicWaitNonSharedMemory => "AtomicWaitNonSharedMemory",
         }
     }
 }
@@ -107,6 +111,7 @@ impl fmt::Display for Trap {
             Trap::OutOfFuel => "all fuel consumed",
             Trap::NullReference => "null reference",
             Trap::UnalignedAtomic => "unaligned atomic",
+            Trap::AtomicWaitNonSharedMemory => "expected shared memory",
         })
     }
 }

@@ -7,12 +7,13 @@
 //!   instance    contexts, instantiation      activation  entering and leaving wasm
 //!   objects     memory, table, global ops    builtins    what generated code calls
 //!   host        host functions               frames      walking frozen stacks, settling faults
+//!   exceptions  who catches what             mapping     owned address space
 //!   memory image table types value limiter   arch        everything that knows the processor
 //! ```
 //!
 //! Host code runs on the host's stack, wasm code on wasm stacks; a wasm stack never holds a host
 //! frame. The public functions are safe: objects are named by handles that are checked. This is
-//! the one crate with `unsafe` code; `docs/unsafe.md` lists what each part relies on.
+//! the crate with the `unsafe` code, but for one folder of the facade; `docs/unsafe.md` lists what each part relies on.
 
 mod activation;
 mod arch;

@@ -188,6 +188,7 @@ impl FuncTranslator<'_> {
             || ops::variable::translate(self, op)
             || ops::numeric::translate(self, op)
             || ops::memory::translate(self, op)
+            || ops::atomic::translate(self, op)
             || ops::call::translate(self, op)
             || ops::exception::translate(self, op)
             || ops::simd::translate(self, op)

@@ -38,6 +38,7 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::MEMORY64
+        | WasmFeatures::THREADS
         | WasmFeatures::EXCEPTIONS
 }
 
@@ -95,8 +96,9 @@ impl<'a> ParsedModule<'a> {
                 }
             }
             Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    add_import(info, import?)?;
+                for import in section.into_imports_with_offsets() {
+                    let (at, import) = import?;
+                    add_import(info, import, at)?;
                 }
             }
             Payload::FunctionSection(section) => {
@@ -115,8 +117,9 @@ impl<'a> ParsedModule<'a> {
                 }
             }
             Payload::MemorySection(section) => {
-                for memory in section {
-                    info.memories.push(memory_type(memory?));
+                for memory in section.into_iter_with_offsets() {
+                    let (at, memory) = memory?;
+                    info.memories.push(memory_type(memory, at)?);
                 }
             }
             Payload::TagSection(section) => {
@@ -216,7 +219,8 @@ fn read_names(section: NameSectionReader<'_>) -> wasmparser::Result<Names> {
     Ok(names)
 }
 
-fn add_import(info: &mut ModuleInfo, import: wasmparser::Import<'_>) -> Result<()> {
+/// Takes over the import at position `at`.
+fn add_import(info: &mut ModuleInfo, import: wasmparser::Import<'_>, at: u64) -> Result<()> {
     let index = match import.ty {
         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
             info.functions.push(ty);
@@ -229,7 +233,7 @@ fn add_import(info: &mut ModuleInfo, import: wasmparser::Import<'_>) -> Result<(
             EntityIndex::Table(info.tables.len() as u32 - 1)
         }
         TypeRef::Memory(ty) => {
-            info.memories.push(memory_type(ty));
+            info.memories.push(memory_type(ty, at)?);
             info.num_imported_memories += 1;
             EntityIndex::Memory(info.memories.len() as u32 - 1)
         }
@@ -309,11 +313,14 @@ fn table_type(ty: wasmparser::TableType) -> TableType {
     }
 }
 
-fn memory_type(ty: wasmparser::MemoryType) -> MemoryType {
-    match ty.memory64 {
+/// The type of the memory that is declared at position `at`.
+fn memory_type(ty: wasmparser::MemoryType, at: u64) -> Result<MemoryType> {
+    // With the threads proposal come atomic accesses, which any memory can have.
+    ensure!(!ty.shared, "shared memories are not supported (at offset {at:#x})");
+    Ok(match ty.memory64 {
         true => MemoryType::new64(ty.initial, ty.maximum),
         false => MemoryType::new(ty.initial as u32, ty.maximum.map(|max| max as u32)),
-    }
+    })
 }
 
 fn global_type(ty: wasmparser::GlobalType) -> GlobalType {

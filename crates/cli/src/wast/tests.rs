@@ -95,7 +95,8 @@ fn wrong_ends_fail() {
         (r#"(assert_exhaustion (invoke "trap") "call stack exhausted")"#, "got \"unreachable\""),
         (r#"(assert_return (invoke "trap"))"#, "unreachable"),
         (r#"(invoke "trap")"#, "unreachable"),
-        (r#"(assert_exception (invoke "trap"))"#, "not supported"),
+        (r#"(assert_exception (invoke "trap"))"#, "expected an exception: unreachable"),
+        (r#"(assert_exception (invoke "ok"))"#, "it ended normally"),
     ] {
         let said = why_last_fails(&format!("{module}\n{directive}"));
         assert!(said.contains(why), "{directive}: {said}");

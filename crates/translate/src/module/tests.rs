@@ -248,6 +248,7 @@ fn supported_proposals_are_accepted() {
         "(module (memory 1) (data \"\") (func (data.drop 0)))",
         "(module (global (mut i32) (i32.const 0)) (export \"g\" (global 0)))",
         "(module (func (param f32) (result i32) (i32.trunc_sat_f32_s (local.get 0))))",
+        "(module (memory 1) (func (atomic.fence) (drop (i32.atomic.load (i32.const 0)))))",
     ] {
         assert!(is_valid(wat), "{wat}");
     }
@@ -259,11 +260,10 @@ fn other_proposals_are_refused() {
         "(module (type (struct)))",
         "(module (func (param (ref func))))",
         "(module (type $t (func)) (func (param (ref null $t))))",
-        "(module (func (param exnref)))",
         "(module (func (param anyref)))",
-        "(module (tag))",
+        "(module (tag (export \"t\")))",
+        "(module (import \"\" \"t\" (tag)))",
         "(module (memory 1 1 shared))",
-        "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))",
         "(module (memory 1 (pagesize 1)))",
         "(module (func (drop (i64.add128
             (i64.const 0) (i64.const 0) (i64.const 0) (i64.const 0))) drop))",
@@ -280,6 +280,14 @@ fn an_error_says_what_is_wrong_and_where() {
         error(&wasm(r#"(module (func) (export "f" (func 3)))"#)),
         "invalid module: unknown function 3: exported function index out of bounds (at offset 0x15)"
     );
+    for (wat, at) in [
+        ("(module (memory 1 1 shared))", 0xb),
+        (r#"(module (import "a" "b" (memory 1 1 shared)))"#, 0xb),
+    ] {
+        let expected =
+            format!("invalid module: shared memories are not supported (at offset {at:#x})");
+        assert_eq!(error(&wasm(wat)), expected);
+    }
     let cut_off = &wasm("(module (func))")[..12];
     assert_eq!(error(cut_off), "invalid module: unexpected end-of-file (at offset 0xa)");
     assert!(error(b"not wasm").starts_with("invalid module: magic header not detected"));

@@ -5,6 +5,7 @@
 //! operator was one of its kind. Operators have been validated, so the operands are there and
 //! have the right types. Only reachable operators come here, except control operators.
 
+pub(crate) mod atomic;
 pub(crate) mod bulk;
 pub(crate) mod call;
 pub(crate) mod control;
