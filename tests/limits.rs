@@ -1,4 +1,4 @@
-//! `VMRuntimeLimits`: every field keeps its contract (DESIGN section 4), read from inside host
+//! `VMRuntimeLimits`: every field keeps its contract (`abi/limits.rs`), read from inside host
 //! functions, nested and not, and after every kind of ending.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,7 +3,7 @@
 //! One per module. A row stands for an address where a frame can be found stopped: the return
 //! address of a call (the frame is frozen there), or an instruction that can trap. It gives the
 //! wasm pc, and for a trap its [`Trap`] and the fuel that the instruction's straight-line run had
-//! charged in advance and that the trap leaves unexecuted (DESIGN section 5).
+//! charged in advance and that the trap leaves unexecuted; see `docs/rationale.md`.
 //!
 //! # Format
 //!

@@ -13,7 +13,7 @@ use std::mem::{offset_of, size_of};
 pub const ENTRY_SP_HOST_DIRECT: usize = usize::MAX;
 
 /// What generated code tests to know whether it may go on, and what it leaves behind when it
-/// stops. See DESIGN section 4; each field's contract stands at its declaration.
+/// stops. Each field's contract stands at its declaration.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct VMRuntimeLimits {

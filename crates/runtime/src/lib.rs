@@ -12,8 +12,10 @@
 //! ```
 //!
 //! Host code runs on the host's stack, wasm code on wasm stacks; a wasm stack never holds a host
-//! frame. The public functions are safe: objects are named by handles that are checked. This is
-//! the crate with the `unsafe` code, but for one folder of the facade; `docs/unsafe.md` lists what each part relies on.
+//! frame. Objects are named by handles, which are checked; functions that take raw values or code
+//! are `unsafe`, because types are checked where they are known, in the facade. This is the crate
+//! with the `unsafe` code, but for one folder of the facade; `docs/unsafe.md` lists what each part
+//! relies on.
 
 mod activation;
 mod arch;

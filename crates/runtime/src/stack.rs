@@ -94,7 +94,7 @@ impl Drop for WasmStack {
     }
 }
 
-/// Bytes below `stack_limit` (DESIGN section 3).
+/// Bytes below `stack_limit`.
 fn reserve() -> usize {
     // SAFETY: reads the auxiliary vector.
     let minsigstksz = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;

@@ -1,4 +1,4 @@
-//! Where fuel and epochs are tested, and where fuel is charged (DESIGN section 5).
+//! Where fuel and epochs are tested, and where fuel is charged.
 //!
 //! # The contract
 //!
