@@ -2,8 +2,8 @@
 //!
 //! Every `VMContext` points to a table of code addresses ([`BuiltinTable`]), one for each
 //! [`Builtin`]. The addresses are assembly stubs: they move from the wasm stack to the host's,
-//! call the Rust implementation, and move back, or leave wasm for good when it answers so
-//!. So generated code never tests a builtin's result for a trap.
+//! call the Rust implementation, and move back, or leave wasm for good when it answers
+//! so. So generated code never tests a builtin's result for a trap.
 //!
 //! # Calling convention
 //!
