@@ -192,3 +192,33 @@ fn faults_of_the_host_without_a_handler_end_the_process() {
     }
     unreachable!("the fault ends the process");
 }
+
+extern "C" fn exit_46(_: c_int) {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(46) };
+}
+
+#[test]
+fn signals_that_somebody_sends_while_wasm_runs_are_not_taken_for_traps() {
+    use std::os::unix::process::ExitStatusExt;
+    const NAME: &str = "signals_that_somebody_sends_while_wasm_runs_are_not_taken_for_traps";
+    let Some(role) = role() else {
+        assert_eq!(child(NAME, "handled").code(), Some(46));
+        assert_eq!(child(NAME, "default").signal(), Some(libc::SIGFPE));
+        return;
+    };
+    let handler = if role == "handled" { exit_46 as *const () as usize } else { libc::SIG_DFL };
+    install(libc::SIGFPE, handler, libc::SA_ONSTACK);
+    let (mut store, instance) = instance();
+    let deep = instance.get_typed_func::<(i32, i32), i64>(&mut store, "deep").unwrap();
+    deep.call(&mut store, (0, 1)).unwrap();
+    // SAFETY: the calling thread's own id.
+    let this_thread = unsafe { libc::pthread_self() };
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        // SAFETY: the thread lives until the process ends.
+        unsafe { libc::pthread_kill(this_thread, libc::SIGFPE) };
+    });
+    let result = deep.call(&mut store, (0, -1));
+    unreachable!("the signal ends the process, not the call: {result:?}");
+}

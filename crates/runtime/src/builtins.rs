@@ -126,7 +126,7 @@ instance_builtins! {
     };
     exn_new(tag, values) => |store, index| {
         // SAFETY: generated code passes an array with a cell for each of the tag's values.
-        Ok(unsafe { store.new_exception(index, tag as u32, values as *const RawValue) })
+        unsafe { store.new_exception(index, tag as u32, values as *const RawValue) }
     };
     exn_match(exception, tag) => |store, index| {
         let tag = store.instances[index].tag(tag as u32);

@@ -12,7 +12,7 @@ use crate::frames::reader;
 use crate::module::CompiledModule;
 use crate::store::{ExnHandle, StoreCore};
 use crate::value::RawValue;
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, ensure};
 use std::any::Any;
 use std::sync::Arc;
 use stillframe_abi::frame_table::{Handler, RowKind};
@@ -27,10 +27,15 @@ struct Exception {
     values: Box<[RawValue]>,
 }
 
+/// Bytes that the exceptions of a store may take in all, roughly. They are the host's memory, and
+/// live as long as the store until references are collected: a guest must not have its way with it.
+const MAX_BYTES: usize = 256 << 20;
+
 /// The exceptions of a store. They live as long as it does.
 #[derive(Default)]
 pub(crate) struct Exceptions {
     objects: Vec<Exception>,
+    bytes: usize,
     tags: u32,
 }
 
@@ -73,11 +78,16 @@ impl StoreCore {
     /// Identities for the tags of a new instance.
     pub(crate) fn new_tags(&mut self, count: usize) -> Vec<Tag> {
         let first = self.exceptions.tags;
-        self.exceptions.tags += u32::try_from(count).expect("a module has fewer tags");
+        let after = u32::try_from(count).ok().and_then(|count| first.checked_add(count));
+        self.exceptions.tags = after.expect("fewer than 2^32 tags in a store");
         (first..self.exceptions.tags).map(Tag).collect()
     }
 
     /// Makes an exception with tag number `tag` of an instance; returns its raw `exnref`.
+    ///
+    /// # Errors
+    ///
+    /// If the store's exceptions take too much memory.
     ///
     /// # Safety
     ///
@@ -87,15 +97,21 @@ impl StoreCore {
         instance: usize,
         tag: u32,
         values: *const RawValue,
-    ) -> u64 {
+    ) -> Result<u64> {
         let instance = &self.instances[instance];
         let info = instance.module.info();
         let count = info.types[info.tags[tag as usize] as usize].params().len();
         let tag = instance.tag(tag);
+        let bytes = size_of::<Exception>() + count * size_of::<RawValue>();
+        self.exceptions.bytes += bytes;
+        ensure!(
+            self.exceptions.bytes <= MAX_BYTES,
+            "the store's exceptions exceed {MAX_BYTES} bytes: they are not collected yet"
+        );
         // SAFETY: the caller's.
         let values = unsafe { std::slice::from_raw_parts(values, count) }.into();
         self.exceptions.objects.push(Exception { tag, values });
-        self.exceptions.objects.len() as u64
+        Ok(self.exceptions.objects.len() as u64)
     }
 
     /// Finds who catches an exception that wasm has just thrown, and prepares going on there: see

@@ -221,11 +221,11 @@ impl StoreCore {
         let info = module.info();
         let (mut memories, mut tables) = (Vec::new(), Vec::new());
         for (i, ty) in info.memories[info.num_imported_memories..].iter().enumerate() {
-            self.allow_memory(ty)?;
+            self.allow_memory(ty, memories.len())?;
             memories.push(LinearMemory::new(ty, module.image(i))?);
         }
         for ty in &info.tables[info.num_imported_tables..] {
-            self.allow_table(ty)?;
+            self.allow_table(ty, tables.len())?;
             tables.push(TableElements::new(ty, 0)?);
         }
         Ok((memories, tables))

@@ -70,6 +70,9 @@ pub enum EpochAction {
     Trap,
     /// The callback decides.
     Callback(EpochCallback),
+    /// The callback is running: what is interrupted meanwhile traps.
+    #[doc(hidden)]
+    Running,
 }
 
 impl StoreCore {

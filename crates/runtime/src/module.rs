@@ -192,7 +192,8 @@ impl CompiledModule {
     }
 
     fn table(&self) -> FrameTable<'_> {
-        FrameTable::parse(&self.frame_table, self.info.code.len()).expect("checked in publish")
+        // Checked in `publish`.
+        FrameTable::of_checked(&self.frame_table, self.info.code.len())
     }
 
     /// The row of the call that returns to the address `return_address`.

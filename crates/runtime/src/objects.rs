@@ -35,14 +35,14 @@ impl StoreCore {
     ///
     /// If the limiter refuses or memory cannot be mapped.
     pub fn new_memory(&mut self, ty: &MemoryType) -> Result<MemoryHandle> {
-        self.allow_memory(ty)?;
+        self.allow_memory(ty, 0)?;
         let memory = LinearMemory::new(ty, None)?;
         Ok(self.add_memory(memory, None))
     }
 
-    /// Asks the limiter for a new memory.
-    pub(crate) fn allow_memory(&mut self, ty: &MemoryType) -> Result<()> {
-        let count = self.memories.len();
+    /// Asks the limiter for a new memory, when `made` others are not in the store yet.
+    pub(crate) fn allow_memory(&mut self, ty: &MemoryType, made: usize) -> Result<()> {
+        let count = self.memories.len() + made;
         let desired = pages_to_bytes(ty.minimum());
         let maximum = ty.maximum().map(pages_to_bytes);
         let answer = self.ask_limiter(|limiter| {
@@ -208,14 +208,14 @@ impl StoreCore {
     ///
     /// The raw value is of the table's type, and a reference is one of this store.
     pub unsafe fn new_table(&mut self, ty: &TableType, init: RawValue) -> Result<TableHandle> {
-        self.allow_table(ty)?;
+        self.allow_table(ty, 0)?;
         let elements = TableElements::new(ty, init.as_reference())?;
         Ok(self.add_table(elements, None))
     }
 
-    /// Asks the limiter for a new table.
-    pub(crate) fn allow_table(&mut self, ty: &TableType) -> Result<()> {
-        let count = self.tables.len();
+    /// Asks the limiter for a new table, when `made` others are not in the store yet.
+    pub(crate) fn allow_table(&mut self, ty: &TableType, made: usize) -> Result<()> {
+        let count = self.tables.len() + made;
         let desired = usize::try_from(ty.minimum()).unwrap_or(usize::MAX);
         let maximum = ty.maximum().map(|max| usize::try_from(max).unwrap_or(usize::MAX));
         let answer = self.ask_limiter(|limiter| {
@@ -363,6 +363,10 @@ impl StoreCore {
     }
 
     /// Copies elements between tables of one type; `None` out of bounds.
+    ///
+    /// # Panics
+    ///
+    /// If the elements are not of one type.
     #[track_caller]
     pub fn copy_table_elements(
         &mut self,
@@ -372,6 +376,11 @@ impl StoreCore {
         src: u64,
         len: u64,
     ) -> Option<()> {
+        assert_eq!(
+            self.table_type(to).element(),
+            self.table_type(from).element(),
+            "elements of another type"
+        );
         self.copy_table(to, from, dst, src, len).ok()
     }
 

@@ -278,15 +278,18 @@ impl StoreCore {
     }
 
     pub(crate) fn take_epoch_callback(&mut self) -> Option<EpochCallback> {
-        match std::mem::replace(&mut self.epoch_action, EpochAction::Trap) {
-            EpochAction::Trap => None,
+        if !matches!(self.epoch_action, EpochAction::Callback(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.epoch_action, EpochAction::Running) {
             EpochAction::Callback(callback) => Some(callback),
+            EpochAction::Trap | EpochAction::Running => None,
         }
     }
 
     /// Puts a callback back after its call, unless the call has set another action.
     pub(crate) fn restore_epoch_callback(&mut self, callback: EpochCallback) {
-        if let EpochAction::Trap = self.epoch_action {
+        if let EpochAction::Running = self.epoch_action {
             self.epoch_action = EpochAction::Callback(callback);
         }
     }

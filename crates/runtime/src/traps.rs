@@ -187,7 +187,9 @@ unsafe extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *
     let ucontext = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     // SAFETY: the kernel passes valid information.
     let address = unsafe { (*info).si_addr() } as usize;
-    if leave_wasm(signal, address, ucontext) {
+    // SAFETY: as above. Signals that somebody sent have no code above 0; faults have.
+    let is_fault = unsafe { (*info).si_code } > 0;
+    if is_fault && leave_wasm(signal, address, ucontext) {
         return;
     }
     // SAFETY: the arguments are the kernel's.
@@ -224,11 +226,14 @@ fn leave_wasm(signal: i32, address: usize, context: &mut libc::ucontext_t) -> bo
 ///
 /// The arguments are those the kernel gave to a signal handler.
 unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the caller's.
+    let is_fault = unsafe { (*info).si_code } > 0;
     let position = SIGNALS.iter().position(|s| *s == signal);
     let previous = PREVIOUS.get().zip(position).map(|(previous, i)| &previous.0[i]);
     match previous {
-        Some(action) if action.sa_sigaction == libc::SIG_IGN => {}
-        Some(action) if action.sa_sigaction != libc::SIG_DFL => {
+        // A fault cannot be ignored: the system would end the process.
+        Some(action) if action.sa_sigaction == libc::SIG_IGN && !is_fault => {}
+        Some(action) if !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
             if action.sa_flags & libc::SA_SIGINFO != 0 {
                 type Handler = unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
                 // SAFETY: with SA_SIGINFO the word is a handler of this type.
@@ -247,11 +252,14 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c
         }
         _ => {
             // The default: put it back and return, so that the instruction faults again and the
-            // process ends as it would have without us.
+            // process ends as it would have without us. A signal that was sent is sent again.
             // SAFETY: a zeroed action is SIG_DFL without flags.
             unsafe {
                 let default: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(signal, &default, std::ptr::null_mut());
+                if !is_fault {
+                    libc::raise(signal);
+                }
             }
         }
     }

@@ -176,3 +176,20 @@ fn nested_calls_are_limited_as_set() {
     assert_eq!(error.downcast_ref(), Some(&Trap::StackOverflow));
     assert_eq!(*store.data(), 3);
 }
+
+#[test]
+fn a_module_cannot_define_more_memories_or_tables_than_the_limit() {
+    let engine = Engine::default();
+    for (wat, fits) in [
+        ("(module (memory 1))", true),
+        ("(module (memory 1) (memory 1))", false),
+        ("(module (table 1 funcref))", true),
+        ("(module (table 1 funcref) (table 1 funcref))", false),
+    ] {
+        let limits = StoreLimitsBuilder::new().memories(1).tables(1).build();
+        let mut store = Store::new(&engine, limits);
+        store.limiter(|limits| limits);
+        let module = Module::new(&engine, wat).unwrap();
+        assert_eq!(Instance::new(&mut store, &module, &[]).is_ok(), fits, "{wat}");
+    }
+}
