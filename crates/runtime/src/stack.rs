@@ -12,6 +12,7 @@
 //! ```
 
 use crate::arch;
+use crate::mapping::page_size;
 use anyhow::{Context, Result};
 use std::ptr::NonNull;
 use std::sync::Mutex;
@@ -100,12 +101,6 @@ fn reserve() -> usize {
     let minsigstksz = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
     let signals = (2 * minsigstksz + (16 << 10)).max(32 << 10);
     (signals + UNTESTED_FRAME_MAX + arch::STUB_FRAME_MAX).next_multiple_of(page_size())
-}
-
-/// Bytes of a page of the operating system.
-pub(crate) fn page_size() -> usize {
-    // SAFETY: reads a constant of the system.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
 /// The engine's pool of wasm stacks, all of the same size.

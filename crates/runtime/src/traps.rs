@@ -8,7 +8,7 @@
 
 use crate::arch;
 use crate::code;
-use crate::stack::page_size;
+use crate::mapping::page_size;
 use std::cell::{Cell, OnceCell};
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
