@@ -1,30 +1,40 @@
-//! Calling functions: entering wasm, and all the ways it ends.
+//! Activations: what is running in a store.
 //!
 //! An activation is one entry from the host: into wasm on a wasm stack of its own, or into a host
 //! function that the host calls straight. They nest (wasm → host → wasm): each saves the limits it
 //! finds and puts them back, so that the outer one finds its own.
+//!
+//! `call.rs` begins and ends them. `resumable.rs` takes one off the list and lets it go on later.
 
-use crate::arch::{self, Status};
 use crate::frames::Trace;
-use crate::host::{self, HostFunction};
-use crate::stack::WasmStack;
-use crate::store::{FuncHandle, StoreCore};
-use crate::traps::{self, CallState};
-use crate::value::RawValue;
+use crate::resumable::Cause;
+use crate::stack::{Standing, WasmStack};
+use crate::store::StoreCore;
+use crate::traps;
 use anyhow::Error;
 use std::any::Any;
-use std::cell::Cell;
-use std::panic::resume_unwind;
+use std::sync::Arc;
 use stillframe_abi::limits::ENTRY_SP_HOST_DIRECT;
-use stillframe_abi::vmctx::{VMFuncRef, VMHOSTCONTEXT_MAGIC};
 use stillframe_abi::{Trap, VMRuntimeLimits};
 
 /// One entry from the host.
 pub(crate) struct Activation {
     /// The wasm stack; `None` for a host function that the host called straight.
-    pub(crate) stack: Option<Box<WasmStack>>,
+    pub(crate) stack: Option<Arc<WasmStack>>,
     /// The limits as the activation before left them.
     pub(crate) outer: SavedLimits,
+    pub(crate) mode: Mode,
+}
+
+/// What may become of a call that cannot go on now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// It ends in an error.
+    Plain,
+    /// It is suspended when fuel or the epoch runs out, or a host function fails.
+    Resumable,
+    /// It is suspended when it should yield, or waits for an asynchronous host function.
+    Async,
 }
 
 /// The fields of [`VMRuntimeLimits`] that belong to an activation.
@@ -61,12 +71,14 @@ impl SavedLimits {
     }
 }
 
-/// Why a builtin's implementation answered "leave".
+/// Why a builtin's implementation answered that wasm is left.
 pub(crate) enum Pending {
     /// A trap, or an error of a host function, a limiter or an epoch callback.
     Error(Error),
     /// A panic of host code.
     Panic(Box<dyn Any + Send>),
+    /// The call is suspended.
+    Suspend(Cause),
 }
 
 /// A call that did not finish.
@@ -84,182 +96,54 @@ impl From<Trap> for CallError {
     }
 }
 
+impl From<Error> for CallError {
+    fn from(error: Error) -> CallError {
+        CallError { error, trace: None }
+    }
+}
+
 impl StoreCore {
-    /// Calls a function. `values` holds the parameters and receives the results: at least as many
-    /// cells as the larger of the two, of the function's types.
-    ///
-    /// # Errors
-    ///
-    /// If the function traps, a host function fails, or there is no room for another stack.
-    ///
-    /// # Panics
-    ///
-    /// If the function is of another store, if there are too few cells, or if a host function
-    /// panics: then with its panic.
-    ///
-    /// # Safety
-    ///
-    /// The parameters are of the function's types, and references are of this store.
-    pub unsafe fn call(
-        &mut self,
-        func: FuncHandle,
-        values: &mut [RawValue],
-    ) -> Result<(), CallError> {
-        let func_ref = self.func_ref(func);
-        let ty = self.func_type(func);
-        assert!(values.len() >= ty.params().len().max(ty.results().len()), "too few cells");
-        // SAFETY: the handle was made for a function of this store with this type; there are
-        // enough cells, and they are as the caller promises.
-        unsafe { self.call_ref(func_ref, values) }
-    }
-
-    /// As [`StoreCore::call`], without looking up the type.
-    ///
-    /// # Errors
-    ///
-    /// As for [`StoreCore::call`].
-    ///
-    /// # Panics
-    ///
-    /// As for [`StoreCore::call`], but for the number of cells.
-    ///
-    /// # Safety
-    ///
-    /// As for [`StoreCore::call`], and `values` has cells for all parameters and results.
+    /// Whether there is room for one more activation: on the host's stack, and under the limit of
+    /// nested calls.
     #[inline]
-    pub unsafe fn call_unchecked(
-        &mut self,
-        func: FuncHandle,
-        values: &mut [RawValue],
-    ) -> Result<(), CallError> {
-        let func_ref = self.func_ref(func);
-        // SAFETY: the caller's; the handle was checked.
-        unsafe { self.call_ref(func_ref, values) }
+    pub(crate) fn has_room(&self) -> bool {
+        let config = self.engine().config();
+        traps::host_stack_left().is_none_or(|left| left >= config.host_stack_reserve)
+            && self.activations.len() < config.max_nested_calls
     }
 
-    /// Calls the function of a reference.
-    ///
-    /// # Safety
-    ///
-    /// `func_ref` is of this store and `values` has cells for its parameters and results.
-    pub(crate) unsafe fn call_ref(
-        &mut self,
-        func_ref: VMFuncRef,
-        values: &mut [RawValue],
-    ) -> Result<(), CallError> {
-        let left = traps::host_stack_left();
-        if left.is_some_and(|left| left < self.engine().config().host_stack_reserve)
-            || self.activations.len() >= self.engine().config().max_nested_calls
-        {
-            return Err(Trap::StackOverflow.into());
-        }
-        // SAFETY: every context starts with its magic word.
-        if unsafe { *func_ref.vmctx.cast::<u64>() } == VMHOSTCONTEXT_MAGIC {
-            // SAFETY: the context is a host function's of this store; the cells are the caller's.
-            return unsafe { self.call_host(func_ref, values) };
-        }
-        let trampolines =
-            self.trampolines(func_ref.type_id).map_err(|error| CallError { error, trace: None })?;
-        traps::prepare_thread();
-        let stack = match self.spare_stack.take() {
-            Some(stack) => stack,
-            None => {
-                let taken = self.engine().stacks().take();
-                taken.map_err(|error| CallError { error, trace: None })?
-            }
-        };
-
+    /// Begins an activation on a stack that nobody uses; wasm has not been entered yet.
+    #[inline]
+    pub(crate) fn begin(&mut self, stack: Arc<WasmStack>, mode: Mode) {
         let outer = self.outer_limits();
         self.limits.stack_limit.set(stack.limit());
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
-        let top = stack.top();
-        self.activations.push(Activation { stack: Some(stack), outer });
-        let limits: *const VMRuntimeLimits = &*self.limits;
-        let mut state = CallState {
-            limits,
-            metered: self.engine().config().fuel,
-            fault: Cell::new(None),
-            previous: std::ptr::null(),
-        };
-        state.previous = traps::set_current(&state);
-        // SAFETY: the limits are this store's and were set for this stack, which nobody else uses;
-        // the trampoline is of the function's type; the cells are the caller's. Host code called
-        // from wasm reaches the store through the pointer that contexts hold, while `self` is not
-        // used.
-        let status = unsafe {
-            arch::enter(
-                limits,
-                top,
-                trampolines.entry,
-                func_ref.vmctx,
-                func_ref.wasm_call,
-                values.as_mut_ptr().cast(),
-            )
-        };
-        traps::set_current(state.previous);
-
-        if status == Status::GO_ON {
-            self.leave_activation();
-            return Ok(());
-        }
-        self.unwound(status, &state)
+        self.activations.push(Activation { stack: Some(stack), outer, mode });
     }
 
-    /// The slow ways in which wasm ends.
-    #[cold]
-    fn unwound(&mut self, status: Status, state: &CallState) -> Result<(), CallError> {
-        let pending = match status {
-            Status::LEAVE => self.pending.take().expect("who leaves says why"),
-            Status::FAULT => {
-                let fault = state.fault.take().expect("the handler has noted the fault");
-                Pending::Error(self.settle_fault(fault).into())
-            }
-            other => unreachable!("status {other:?} of enter"),
-        };
-        let trace = match pending {
-            Pending::Panic(_) => None,
-            _ => Some(self.trace()),
-        };
-        self.faulted = None;
-        self.leave_activation();
-        match pending {
-            Pending::Error(error) => Err(CallError { error, trace }),
-            Pending::Panic(payload) => resume_unwind(payload),
-        }
-    }
-
-    /// Calls a host function straight from the host.
-    ///
-    /// # Safety
-    ///
-    /// As for [`StoreCore::call_ref`], and the context is a host function's.
-    unsafe fn call_host(
-        &mut self,
-        func_ref: VMFuncRef,
-        values: &mut [RawValue],
-    ) -> Result<(), CallError> {
-        /// Ends the activation also when the host function panics.
-        struct Guard(*mut StoreCore);
-        impl Drop for Guard {
-            fn drop(&mut self) {
-                // SAFETY: made from the `&mut` below, which is not used while the guard lives.
-                unsafe { (*self.0).leave_activation() }
-            }
-        }
-
+    /// Begins the activation of a host function that the host calls straight.
+    pub(crate) fn begin_direct(&mut self, mode: Mode) {
         let outer = self.outer_limits();
-        self.activations.push(Activation { stack: None, outer });
         self.limits.last_wasm_entry_sp.set(ENTRY_SP_HOST_DIRECT);
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
-        let _guard = Guard(self);
-        // SAFETY: the caller's; `self` is not used until the call returns.
-        let result = unsafe {
-            let function = HostFunction::from_context(func_ref.vmctx);
-            host::call(function, None, values.as_mut_ptr())
-        };
-        result.map_err(|error| CallError { error, trace: None })
+        self.activations.push(Activation { stack: None, outer, mode });
+    }
+
+    /// Begins the activation of a suspended call anew; it is frozen where it stood.
+    #[inline]
+    pub(crate) fn begin_again(&mut self, stack: Arc<WasmStack>, mode: Mode) {
+        let outer = self.outer_limits();
+        let at = stack.standing();
+        self.limits.stack_limit.set(stack.limit());
+        self.limits.last_wasm_exit_fp.set(at.fp);
+        self.limits.last_wasm_exit_pc.set(at.pc);
+        self.limits.last_wasm_exit_sp.set(at.sp);
+        // What entered it has returned long since.
+        self.limits.last_wasm_entry_sp.set(0);
+        stack.resume();
+        self.activations.push(Activation { stack: Some(stack), outer, mode });
     }
 
     /// The limits that a new activation puts back when it ends. For the outermost one they are
@@ -274,7 +158,8 @@ impl StoreCore {
     }
 
     /// Ends the innermost activation: its stack goes back, the limits are those of the one before.
-    fn leave_activation(&mut self) {
+    #[inline]
+    pub(crate) fn end(&mut self) {
         let activation = self.activations.pop().expect("an activation is being left");
         activation.outer.restore(&self.limits);
         if let Some(stack) = activation.stack
@@ -282,5 +167,42 @@ impl StoreCore {
         {
             self.engine().stacks().put(other);
         }
+    }
+
+    /// Takes the innermost activation off the list; it is frozen, and its stack stays as it is.
+    /// Returns the stack and the mode.
+    #[inline]
+    pub(crate) fn suspend(&mut self) -> (Option<Arc<WasmStack>>, Mode) {
+        let Activation { stack, outer, mode } =
+            self.activations.pop().expect("an activation is being suspended");
+        if let Some(stack) = &stack {
+            let limits = &self.limits;
+            let at = Standing {
+                fp: limits.last_wasm_exit_fp.get(),
+                pc: limits.last_wasm_exit_pc.get(),
+                sp: limits.last_wasm_exit_sp.get(),
+            };
+            if stack.suspend(self.id(), at) {
+                self.list_suspended(stack);
+            }
+        }
+        outer.restore(&self.limits);
+        (stack, mode)
+    }
+
+    /// Puts a stack into the list of those with suspended calls. Drops those from the list that are
+    /// of no interest any more, when it has doubled since the last time.
+    #[cold]
+    fn list_suspended(&mut self, stack: &Arc<WasmStack>) {
+        if self.suspended.len() == self.suspended.capacity() {
+            let id = self.id();
+            let mut seen = std::collections::HashSet::new();
+            self.suspended.retain(|stack| {
+                let listed = stack.upgrade().is_some_and(|stack| stack.is_listed_in(id));
+                listed && seen.insert(stack.as_ptr())
+            });
+            self.suspended.reserve(self.suspended.len().max(15) + 1);
+        }
+        self.suspended.push(Arc::downgrade(stack));
     }
 }

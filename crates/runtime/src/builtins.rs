@@ -8,13 +8,27 @@ use crate::activation::Pending;
 use crate::arch::{Answer, Status};
 use crate::host::{self, HostFunction};
 use crate::instance::Instance;
+use crate::resumable::Cause;
 use crate::store::StoreCore;
 use crate::value::RawValue;
 use anyhow::{Error, Result};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use stillframe_abi::Trap;
 use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
+
+/// Why a builtin's implementation does not go back into wasm now.
+pub(crate) enum Stop {
+    /// The call ends: a trap, or an error of host code.
+    End(Error),
+    /// The call is suspended.
+    Suspend(Cause),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::End(error)
+    }
+}
 
 /// Runs a builtin's body and turns its outcome into an answer.
 ///
@@ -22,15 +36,21 @@ use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
 ///
 /// `store` points to the store that generated code has just left; nothing else uses it until this
 /// returns.
-unsafe fn answer(store: NonNull<StoreCore>, body: impl FnOnce() -> Result<u64>) -> Answer {
-    let pending = match catch_unwind(AssertUnwindSafe(body)) {
+unsafe fn answer<E: Into<Stop>>(
+    store: NonNull<StoreCore>,
+    body: impl FnOnce() -> Result<u64, E>,
+) -> Answer {
+    let (pending, status) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => return Answer { value, status: Status::GO_ON },
-        Ok(Err(error)) => Pending::Error(error),
-        Err(panic) => Pending::Panic(panic),
+        Ok(Err(stop)) => match stop.into() {
+            Stop::End(error) => (Pending::Error(error), Status::LEAVE),
+            Stop::Suspend(cause) => (Pending::Suspend(cause), Status::SUSPEND),
+        },
+        Err(panic) => (Pending::Panic(panic), Status::LEAVE),
     };
     // SAFETY: the caller's; the body's borrow has ended.
     unsafe { (*store.as_ptr()).pending = Some(pending) };
-    Answer { value: 0, status: Status::LEAVE }
+    Answer { value: 0, status }
 }
 
 /// The instance whose context is at `vmctx`.
@@ -155,7 +175,7 @@ pub(crate) unsafe extern "C" fn host_call(
     unsafe {
         let function = HostFunction::from_context(callee);
         let caller = instance_of(caller).handle;
-        answer(function.store, || host::call(function, Some(caller), values).map(|()| 0))
+        answer(function.store, || host::call_from_wasm(function, caller, values).map(|()| 0))
     }
 }
 
@@ -191,23 +211,4 @@ pub(crate) unsafe extern "C" fn checkpoint(vmctx: *mut VMContextHeader, need: i6
     };
     // SAFETY: as in `with_instance`.
     unsafe { answer(store, || (*store.as_ptr()).checkpoint(need).map(|()| 0)) }
-}
-
-impl StoreCore {
-    /// The slow path of a checkpoint: fuel or the epoch has run out, or both, or neither any more.
-    fn checkpoint(&mut self, need: i64) -> Result<()> {
-        let (fuel, epochs) = (self.engine().config().fuel, self.engine().config().epochs);
-        if fuel && !self.refill_fuel(need) {
-            return Err(Error::new(Trap::OutOfFuel));
-        }
-        if epochs && self.engine().epoch() >= self.limits.epoch_deadline.get() {
-            let Some(mut callback) = self.take_epoch_callback() else {
-                return Err(Error::new(Trap::Interrupt));
-            };
-            let answer = catch_unwind(AssertUnwindSafe(|| callback(self)));
-            self.restore_epoch_callback(callback);
-            self.set_epoch_deadline(answer.unwrap_or_else(|panic| resume_unwind(panic))?);
-        }
-        Ok(())
-    }
 }

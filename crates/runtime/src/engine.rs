@@ -78,7 +78,7 @@ unsafe impl Sync for Trampolines {}
 pub struct EngineShared {
     config: RuntimeConfig,
     epoch: AtomicU64,
-    stacks: StackPool,
+    stacks: Arc<StackPool>,
     types: TypeRegistry,
     provider: Box<dyn TrampolineProvider>,
     trampolines: Mutex<TrampolineCache>,

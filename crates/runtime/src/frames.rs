@@ -8,10 +8,11 @@
 use crate::activation::SavedLimits;
 use crate::code;
 use crate::module::CompiledModule;
-use crate::stack::WasmStack;
+use crate::stack::{Standing, WasmStack};
 use crate::store::StoreCore;
 use crate::traps::Fault;
 use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use stillframe_abi::Trap;
 use stillframe_abi::frame_table::{Row, RowKind, WasmPc};
@@ -45,6 +46,45 @@ impl Trace {
     pub const OUTERMOST: usize = 16;
     /// Frames in a trace, at most.
     pub const MAX_FRAMES: usize = Trace::INNERMOST + Trace::OUTERMOST;
+
+    /// The frames of a suspended call. Nobody writes to its stack meanwhile.
+    pub(crate) fn of_standing(stack: &WasmStack, at: Standing) -> Trace {
+        let mut frames = Collector::default();
+        frames.add(Place::Return(at.pc), at.fp, stack, 0);
+        frames.finish()
+    }
+}
+
+/// Collects the frames that a trace keeps, from the innermost on.
+#[derive(Default)]
+struct Collector {
+    innermost: Vec<TraceFrame>,
+    outermost: VecDeque<TraceFrame>,
+    omitted: usize,
+}
+
+impl Collector {
+    /// Adds the frames of an activation that is frozen at `start`.
+    fn add(&mut self, start: Place, fp: usize, stack: &WasmStack, activation: usize) {
+        walk(start, fp, reader(stack), |place| {
+            let Some(frame) = resolve(place, activation) else { return };
+            if self.innermost.len() < Trace::INNERMOST {
+                self.innermost.push(frame);
+                return;
+            }
+            self.outermost.push_back(frame);
+            if self.outermost.len() > Trace::OUTERMOST {
+                self.outermost.pop_front();
+                self.omitted += 1;
+            }
+        });
+    }
+
+    fn finish(self) -> Trace {
+        let Collector { innermost: mut frames, outermost, omitted } = self;
+        frames.extend(outermost);
+        Trace { frames, omitted }
+    }
 }
 
 /// A place in code where a frame stands.
@@ -113,31 +153,17 @@ impl StoreCore {
     /// The frames of all activations, innermost first. Works while the store is frozen: in a host
     /// function, or between a trap and the end of its activation.
     pub fn trace(&self) -> Trace {
-        let mut innermost = Vec::new();
-        let mut outermost = std::collections::VecDeque::new();
-        let mut omitted = 0;
+        let mut frames = Collector::default();
         let mut limits = SavedLimits::of(&self.limits);
         for (depth, activation) in self.activations.iter().rev().enumerate() {
             let left = limits.exit_pc != 0;
             if let Some(stack) = activation.stack.as_ref().filter(|_| left) {
                 let start = self.exit_place(limits.exit_pc, depth);
-                walk(start, limits.exit_fp, reader(stack), |place| {
-                    let Some(frame) = resolve(place, depth) else { return };
-                    if innermost.len() < Trace::INNERMOST {
-                        innermost.push(frame);
-                        return;
-                    }
-                    outermost.push_back(frame);
-                    if outermost.len() > Trace::OUTERMOST {
-                        outermost.pop_front();
-                        omitted += 1;
-                    }
-                });
+                frames.add(start, limits.exit_fp, stack, depth);
             }
             limits = activation.outer;
         }
-        innermost.extend(outermost);
-        Trace { frames: innermost, omitted }
+        frames.finish()
     }
 
     /// Only the innermost activation can stand at an instruction that faulted.

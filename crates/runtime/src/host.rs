@@ -1,9 +1,12 @@
-//! Host functions: closures that wasm can call.
+//! Host functions: closures that wasm can call, and what happens when one fails or waits.
 
+use crate::activation::{CallError, Mode};
+use crate::builtins::Stop;
 use crate::engine::builtin_table;
+use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall};
 use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
-use anyhow::Result;
+use anyhow::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use stillframe_abi::types::FuncType;
@@ -19,8 +22,20 @@ pub struct HostCall<'a> {
     pub values: &'a mut [RawValue],
 }
 
-/// A host function's code.
+/// The code of a host function that returns when it is done.
 pub type HostClosure = Arc<dyn Fn(HostCall<'_>) -> Result<()> + Send + Sync>;
+
+/// The code of an asynchronous host function: what it returns is polled until it is done.
+pub type AsyncHostClosure = Arc<dyn Fn(HostCall<'_>) -> Box<dyn HostFuture> + Send + Sync>;
+
+/// A host function's code.
+#[derive(Clone)]
+pub enum HostCode {
+    /// It returns when it is done.
+    Sync(HostClosure),
+    /// It returns what is to be polled.
+    Async(AsyncHostClosure),
+}
 
 /// A host function in a store: the context that generated code passes around, and what it stands
 /// for. Boxed, at an address that does not change.
@@ -29,7 +44,7 @@ pub(crate) struct HostFunction {
     header: VMHostContextHeader,
     /// The store that the function lives in, which owns it.
     pub(crate) store: NonNull<StoreCore>,
-    pub(crate) closure: HostClosure,
+    code: HostCode,
     /// Cells of the argument array.
     pub(crate) cells: usize,
     func_ref: VMFuncRef,
@@ -53,7 +68,7 @@ impl HostFunction {
 }
 
 impl StoreCore {
-    /// Adds a host function of type `ty`. `closure` may rely on `ty` for the parameters it gets.
+    /// Adds a host function of type `ty`. `code` may rely on `ty` for the parameters it gets.
     ///
     /// # Errors
     ///
@@ -61,12 +76,13 @@ impl StoreCore {
     ///
     /// # Safety
     ///
-    /// When the closure returns `Ok`, it has stored results of the types of `ty`, and references
-    /// are of the store it was called with.
+    /// When the closure returns `Ok`, or the future is ready with `Ok`, results of the types of `ty`
+    /// have been stored, and references are of the store it was called with. A future may refer to
+    /// that store, although its type does not say so.
     pub unsafe fn add_host_function(
         &mut self,
         ty: &FuncType,
-        closure: HostClosure,
+        code: HostCode,
     ) -> Result<FuncHandle> {
         let type_id = self.engine().types().intern(ty);
         let trampolines = self.trampolines(type_id)?;
@@ -80,7 +96,7 @@ impl StoreCore {
                 epoch: engine.epoch_cell(),
             },
             store,
-            closure,
+            code,
             cells: ty.params().len().max(ty.results().len()),
             func_ref: VMFuncRef {
                 wasm_call: trampolines.host,
@@ -96,23 +112,163 @@ impl StoreCore {
     }
 }
 
-/// Calls a host function on behalf of generated code or of the host itself.
+impl HostFunction {
+    fn handle(&self, store: StoreId) -> FuncHandle {
+        FuncHandle { store, func_ref: NonNull::from(&self.func_ref) }
+    }
+}
+
+/// How the call of a host function came out.
+enum Called {
+    Returned(Result<()>),
+    Waits(Box<dyn HostFuture>),
+}
+
+/// Calls a host function, in an activation of mode `mode`.
 ///
 /// # Safety
 ///
 /// `function`'s store lives and is not borrowed but by the call that has led here; `values` points
 /// to `function.cells` cells that nobody else uses.
-pub(crate) unsafe fn call(
+#[inline]
+unsafe fn call(
     function: &HostFunction,
     caller: Option<InstanceHandle>,
     values: *mut RawValue,
-) -> Result<()> {
+) -> Called {
     // SAFETY: the caller's: the one live reference to the store is the one in `Func::call` or
     // `Instance::new`, which is not used until this returns.
     let store = unsafe { &mut *function.store.as_ptr() };
     // SAFETY: the caller's.
     let values = unsafe { std::slice::from_raw_parts_mut(values, function.cells) };
-    (function.closure)(HostCall { store, caller, values })
+    match &function.code {
+        HostCode::Sync(closure) => Called::Returned(closure(HostCall { store, caller, values })),
+        HostCode::Async(closure) => {
+            let mode = store.activations.last().map_or(Mode::Plain, |activation| activation.mode);
+            match mode {
+                Mode::Async => Called::Waits(closure(HostCall { store, caller, values })),
+                Mode::Plain | Mode::Resumable => Called::Returned(Err(not_async())),
+            }
+        }
+    }
+}
+
+#[cold]
+fn not_async() -> Error {
+    anyhow::anyhow!(
+        "an asynchronous host function was called by a call that cannot wait for it; use \
+         `call_async`"
+    )
+}
+
+/// Calls a host function on behalf of generated code.
+///
+/// # Errors
+///
+/// If wasm does not go on now.
+///
+/// # Safety
+///
+/// As for [`call`].
+pub(crate) unsafe fn call_from_wasm(
+    function: &HostFunction,
+    caller: InstanceHandle,
+    values: *mut RawValue,
+) -> Result<(), Stop> {
+    // SAFETY: the caller's.
+    let called = unsafe { call(function, Some(caller), values) };
+    if let Called::Returned(Ok(())) = called {
+        return Ok(());
+    }
+    // SAFETY: the caller's; the host function has returned.
+    let store = unsafe { function.store.as_ref() };
+    let values = NonNull::new(values).expect("cells lie on a wasm stack");
+    let site = HostSite {
+        func: function.handle(store.id()),
+        values: NonNull::slice_from_raw_parts(values, function.cells),
+    };
+    let mode = store.activations.last().map(|activation| activation.mode);
+    Err(match (called, mode) {
+        (Called::Returned(Ok(())), _) => unreachable!("returned above"),
+        (Called::Returned(Err(error)), Some(Mode::Resumable)) => {
+            Stop::Suspend(Cause::HostTrap { error, site })
+        }
+        (Called::Returned(Err(error)), _) => Stop::End(error),
+        (Called::Waits(future), _) => Stop::Suspend(Cause::HostFuture { future, site }),
+    })
+}
+
+/// Calls a host function straight from the host, in an activation of its own.
+///
+/// # Safety
+///
+/// `func_ref` is of a host function of `store`; `values` has cells for its parameters and results.
+unsafe fn call_in_activation(
+    store: &mut StoreCore,
+    func_ref: VMFuncRef,
+    values: &mut [RawValue],
+    mode: Mode,
+) -> (FuncHandle, Called) {
+    /// Ends the activation also when the host function panics.
+    struct Guard(*mut StoreCore);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            // SAFETY: made from the `&mut` below, which is not used while the guard lives.
+            unsafe { (*self.0).end() }
+        }
+    }
+
+    let id = store.id();
+    store.begin_direct(mode);
+    let _guard = Guard(store);
+    // SAFETY: the caller's; `store` is not used until the call returns.
+    unsafe {
+        let function = HostFunction::from_context(func_ref.vmctx);
+        (function.handle(id), call(function, None, values.as_mut_ptr()))
+    }
+}
+
+/// Calls a host function straight from the host.
+///
+/// # Safety
+///
+/// `func_ref` is of a host function of `store`; `values` has cells for its parameters and results.
+pub(crate) unsafe fn call_direct(
+    store: &mut StoreCore,
+    func_ref: VMFuncRef,
+    values: &mut [RawValue],
+) -> Result<()> {
+    // SAFETY: the caller's.
+    match unsafe { call_in_activation(store, func_ref, values, Mode::Plain) }.1 {
+        Called::Returned(result) => result,
+        Called::Waits(_) => unreachable!("not in a plain call"),
+    }
+}
+
+/// As [`call_direct`], in a mode in which the call can be suspended.
+///
+/// # Safety
+///
+/// As for [`call_direct`].
+pub(crate) unsafe fn call_direct_suspendable(
+    store: &mut StoreCore,
+    func_ref: VMFuncRef,
+    values: &mut [RawValue],
+    mode: Mode,
+) -> Result<Outcome, CallError> {
+    // SAFETY: the caller's.
+    let (func, called) = unsafe { call_in_activation(store, func_ref, values, mode) };
+    let suspended = match called {
+        Called::Returned(Ok(())) => return Ok(Outcome::Finished),
+        Called::Returned(Err(error)) if mode != Mode::Resumable => return Err(error.into()),
+        Called::Returned(Err(error)) => {
+            SuspendedCall::direct(func, values, mode, |site| Cause::HostTrap { error, site })
+        }
+        Called::Waits(future) => {
+            SuspendedCall::direct(func, values, mode, |site| Cause::HostFuture { future, site })
+        }
+    };
+    Ok(Outcome::Suspended(suspended))
 }
 
 impl HostCall<'_> {

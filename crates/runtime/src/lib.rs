@@ -4,11 +4,13 @@
 //!   engine      what stores share            stack       wasm stacks and their pool
 //!   module      mapped code                  code        code memory; address -> module
 //!   store       a guest's objects            traps       signals, thread state
-//!   instance    contexts, instantiation      activation  entering and leaving wasm
-//!   objects     memory, table, global ops    builtins    what generated code calls
-//!   host        host functions               frames      walking frozen stacks, settling faults
-//!   exceptions  who catches what             mapping     owned address space
-//!   memory image table types value limiter   arch        everything that knows the processor
+//!   instance    contexts, instantiation      activation  what is running in a store
+//!   objects     memory, table, global ops    call        entering wasm, and all its endings
+//!   host        host functions               resumable   calls that stopped and can go on
+//!   metering    fuel and epochs              builtins    what generated code calls
+//!   exceptions  who catches what             frames      walking frozen stacks, settling faults
+//!   memory image table types value limiter   mapping     owned address space
+//!                                            arch        everything that knows the processor
 //! ```
 //!
 //! Host code runs on the host's stack, wasm code on wasm stacks; a wasm stack never holds a host
@@ -20,6 +22,7 @@
 mod activation;
 mod arch;
 mod builtins;
+mod call;
 mod code;
 mod engine;
 mod exceptions;
@@ -30,8 +33,10 @@ mod instance;
 mod limiter;
 mod mapping;
 mod memory;
+mod metering;
 mod module;
 mod objects;
+mod resumable;
 mod stack;
 mod store;
 mod table;
@@ -43,10 +48,12 @@ pub use activation::CallError;
 pub use engine::{EngineShared, RuntimeConfig, TrampolineCode, TrampolineProvider};
 pub use exceptions::UncaughtException;
 pub use frames::{Trace, TraceFrame};
-pub use host::{HostCall, HostClosure};
+pub use host::{AsyncHostClosure, HostCall, HostClosure, HostCode};
 pub use instance::InstantiateError;
-pub use limiter::{EpochAction, EpochCallback, LimiterFn, ResourceLimiter};
+pub use limiter::{LimiterFn, ResourceLimiter};
+pub use metering::{EpochAction, EpochAnswer, EpochCallback};
 pub use module::{CodePosition, CompiledModule};
+pub use resumable::{Cause, HostFuture, HostSite, Outcome, Refusal, ResumeError, SuspendedCall};
 pub use store::{
     ExnHandle, ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle,
     MemoryHandle, StoreCore, StoreId, TableHandle,

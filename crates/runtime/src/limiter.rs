@@ -1,4 +1,4 @@
-//! Who the embedder asks to be: the resource limiter and the epoch callback.
+//! The resource limiter: whom the embedder lets decide about growth.
 
 use crate::store::StoreCore;
 use anyhow::Result;
@@ -60,20 +60,6 @@ pub trait ResourceLimiter {
 /// Finds the limiter in the store's data.
 pub type LimiterFn =
     Box<dyn Send + Sync + for<'a> FnMut(&'a mut dyn Any) -> &'a mut dyn ResourceLimiter>;
-
-/// Called at the epoch deadline; returns the ticks until the next one.
-pub type EpochCallback = Box<dyn FnMut(&mut StoreCore) -> Result<u64> + Send + Sync>;
-
-/// What happens when the epoch deadline is reached.
-pub enum EpochAction {
-    /// The call traps with `Trap::Interrupt`.
-    Trap,
-    /// The callback decides.
-    Callback(EpochCallback),
-    /// The callback is running: what is interrupted meanwhile traps.
-    #[doc(hidden)]
-    Running,
-}
 
 impl StoreCore {
     /// Asks the limiter, if there is one.

@@ -10,20 +10,31 @@
 //!   │ guard page    │ inaccessible: second line of defence
 //!   └───────────────┘ base
 //! ```
+//!
+//! A stack has one owner at a time: the pool, a store that keeps it at hand, an activation, or a
+//! suspended call. Stores remember weakly the stacks of their suspended calls, to look at them. A
+//! suspended call can be dropped by one thread while another, which has the store, looks: so
+//! looking ([`WasmStack::look`]) and giving a suspended call's stack back ([`WasmStack::release`])
+//! take the stack's lock. Everything else is done by who has the store mutably, while nobody
+//! looks.
 
 use crate::arch;
 use crate::mapping::page_size;
+use crate::store::StoreId;
+use crate::value::RawValue;
 use anyhow::{Context, Result};
 use std::ptr::NonNull;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The largest frame of a function whose prologue does not test `stack_limit`; the translator
 /// verifies it (`LEAF_FRAME_MAX` there).
 const UNTESTED_FRAME_MAX: usize = 4096 + 64;
 
 /// The least that wasm frames may take. The entry trampoline does not test the limit; its frame is
-/// at most 48 KiB (the translator refuses larger ones), which this and the reserve exceed.
-const USABLE_MIN: usize = 16 << 10;
+/// at most 48 KiB (the translator refuses larger ones), and above it are at most 1000 cells: this
+/// and the reserve exceed both.
+const USABLE_MIN: usize = 32 << 10;
 
 /// A mapped wasm stack.
 #[derive(Debug)]
@@ -33,16 +44,33 @@ pub(crate) struct WasmStack {
     size: usize,
     guard: usize,
     reserve: usize,
+    pool: Weak<StackPool>,
+    /// The store whose suspended call stands on the stack; 0 if none does.
+    suspended_in: AtomicU64,
+    /// Where it stands: meaningful while one does.
+    standing: [AtomicUsize; 3],
+    /// The store that has the stack in its list already.
+    listed_in: AtomicU64,
+    /// Held while somebody looks at a suspended call's frames, and while it is given up.
+    looking: Mutex<()>,
+}
+
+/// Where a suspended call stands: the exit fields of `VMRuntimeLimits` as it left them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Standing {
+    pub(crate) fp: usize,
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
 }
 
 // SAFETY: the stack is plain memory, owned by this value alone; nothing in it is tied to a thread.
 unsafe impl Send for WasmStack {}
-// SAFETY: a shared reference gives addresses only.
+// SAFETY: a shared reference gives addresses, atomics and a lock.
 unsafe impl Sync for WasmStack {}
 
 impl WasmStack {
-    /// Maps a stack on which wasm frames may take `usable` bytes.
-    fn new(usable: usize) -> Result<WasmStack> {
+    /// Maps a stack on which wasm frames may take `usable` bytes, to be given back to `pool`.
+    fn new(usable: usize, pool: Weak<StackPool>) -> Result<WasmStack> {
         let page = page_size();
         let reserve = reserve();
         let guard = page;
@@ -63,7 +91,17 @@ impl WasmStack {
             return Err(error).with_context(|| format!("mapping a wasm stack of {size} bytes"));
         }
         let base = NonNull::new(base.cast::<u8>()).expect("mmap does not return null");
-        let stack = WasmStack { base, size, guard, reserve };
+        let stack = WasmStack {
+            base,
+            size,
+            guard,
+            reserve,
+            pool,
+            suspended_in: AtomicU64::new(0),
+            standing: Default::default(),
+            listed_in: AtomicU64::new(0),
+            looking: Mutex::new(()),
+        };
         // SAFETY: the first pages of the mapping that was just made.
         if unsafe { libc::mprotect(base.as_ptr().cast(), guard, libc::PROT_NONE) } != 0 {
             let error = std::io::Error::last_os_error();
@@ -85,6 +123,70 @@ impl WasmStack {
     /// The readable addresses.
     pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.base.as_ptr() as usize + self.guard..self.top()
+    }
+
+    /// The topmost `count` cells. Resumable calls have their parameters and results there, so that
+    /// they do not lie in a frame of the host's.
+    pub(crate) fn cells(&self, count: usize) -> NonNull<[RawValue]> {
+        let size = count * size_of::<RawValue>();
+        debug_assert!(size <= USABLE_MIN / 2);
+        // SAFETY: inside of the mapping, whose usable part is larger.
+        let first = unsafe { self.base.add(self.size - size) };
+        NonNull::slice_from_raw_parts(first.cast(), count)
+    }
+
+    /// Notes that a call of `store` is suspended on the stack. Returns whether the store must put
+    /// the stack into its list.
+    pub(crate) fn suspend(&self, store: StoreId, at: Standing) -> bool {
+        for (cell, word) in self.standing.iter().zip([at.fp, at.pc, at.sp]) {
+            cell.store(word, Relaxed);
+        }
+        self.suspended_in.store(store.number(), Relaxed);
+        let listed = self.listed_in.load(Relaxed) == store.number();
+        self.listed_in.store(store.number(), Relaxed);
+        !listed
+    }
+
+    /// Notes that the suspended call goes on.
+    pub(crate) fn resume(&self) {
+        self.suspended_in.store(0, Relaxed);
+    }
+
+    /// Where the suspended call stands.
+    pub(crate) fn standing(&self) -> Standing {
+        let [fp, pc, sp] = &self.standing;
+        Standing { fp: fp.load(Relaxed), pc: pc.load(Relaxed), sp: sp.load(Relaxed) }
+    }
+
+    /// Whether `store` has the stack in its list.
+    pub(crate) fn is_listed_in(&self, store: StoreId) -> bool {
+        self.listed_in.load(Relaxed) == store.number()
+    }
+
+    /// Lets `look` see the stack if a call of `store` is suspended on it; until it returns, the
+    /// call is not given up. It cannot be resumed either: the caller has the store.
+    pub(crate) fn look<R>(
+        &self,
+        store: StoreId,
+        look: impl FnOnce(&WasmStack, Standing) -> R,
+    ) -> Option<R> {
+        let _looking = self.lock();
+        (self.suspended_in.load(Relaxed) == store.number()).then(|| look(self, self.standing()))
+    }
+
+    /// Gives up the call that is suspended on the stack: waits until nobody looks at it, and gives
+    /// the stack back to its pool. Needs no store.
+    pub(crate) fn release(self: Arc<WasmStack>) {
+        let looking = self.lock();
+        self.suspended_in.store(0, Relaxed);
+        drop(looking);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.put(self);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,25 +211,28 @@ pub(crate) struct StackPool {
     usable: usize,
     /// Stacks kept for reuse, at most.
     keep: usize,
-    /// Boxed, so that a stack changes hands as one word: that happens twice in every call.
-    #[expect(clippy::vec_box, reason = "the boxes themselves go in and out")]
-    free: Mutex<Vec<Box<WasmStack>>>,
+    free: Mutex<Vec<Arc<WasmStack>>>,
+    /// The pool itself, for its stacks.
+    this: Weak<StackPool>,
 }
 
 impl StackPool {
     /// A pool of stacks with `usable` bytes for wasm frames, that keeps at most `keep` free ones.
-    pub(crate) fn new(usable: usize, keep: usize) -> StackPool {
-        StackPool { usable, keep, free: Mutex::new(Vec::new()) }
+    pub(crate) fn new(usable: usize, keep: usize) -> Arc<StackPool> {
+        Arc::new_cyclic(|this| {
+            let (free, this) = (Mutex::default(), this.clone());
+            StackPool { usable, keep, free, this }
+        })
     }
 
     /// A free stack, or a new one.
-    pub(crate) fn take(&self) -> Result<Box<WasmStack>> {
+    pub(crate) fn take(&self) -> Result<Arc<WasmStack>> {
         let free = self.lock().pop();
-        free.map_or_else(|| WasmStack::new(self.usable).map(Box::new), Ok)
+        free.map_or_else(|| Ok(Arc::new(WasmStack::new(self.usable, self.this.clone())?)), Ok)
     }
 
-    /// Gives a stack back.
-    pub(crate) fn put(&self, stack: Box<WasmStack>) {
+    /// Gives a stack back. No call runs or is suspended on it.
+    pub(crate) fn put(&self, stack: Arc<WasmStack>) {
         let mut free = self.lock();
         if free.len() < self.keep {
             free.push(stack);
@@ -139,9 +244,8 @@ impl StackPool {
         self.lock().len()
     }
 
-    #[expect(clippy::vec_box, reason = "as above")]
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<WasmStack>>> {
-        self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<WasmStack>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_stack_has_its_usable_bytes_above_the_limit_and_a_reserve_below() {
-        let stack = WasmStack::new(100_000).unwrap();
+        let stack = WasmStack::new(100_000, Weak::new()).unwrap();
         assert!(stack.top() - stack.limit() >= 100_000);
         assert_eq!(stack.top() % 16, 0);
         assert!(stack.limit() - stack.range().start >= (32 << 10) + UNTESTED_FRAME_MAX);

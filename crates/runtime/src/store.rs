@@ -10,17 +10,20 @@ use crate::engine::{EngineShared, Trampolines};
 use crate::exceptions::Exceptions;
 use crate::host::HostFunction;
 use crate::instance::Instance;
-use crate::limiter::{EpochAction, EpochCallback, LimiterFn};
+use crate::limiter::LimiterFn;
 use crate::memory::LinearMemory;
+use crate::metering::EpochAction;
 use crate::stack::WasmStack;
 use crate::table::TableElements;
 use crate::value::RawValue;
 use anyhow::Result;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomPinned;
+use std::num::NonZeroU64;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use stillframe_abi::VMRuntimeLimits;
 use stillframe_abi::frame_table::WasmPc;
 use stillframe_abi::types::{FuncType, GlobalType};
@@ -34,6 +37,11 @@ impl StoreId {
     fn next() -> StoreId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number itself; never 0.
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -171,11 +179,19 @@ pub struct StoreCore {
     /// While a hardware trap is being handled: the instruction and its operator.
     pub(crate) faulted: Option<(usize, WasmPc)>,
     /// A wasm stack in hand, so that most calls do not ask the pool.
-    pub(crate) spare_stack: Option<Box<WasmStack>>,
+    pub(crate) spare_stack: Option<Arc<WasmStack>>,
+    /// The stacks of suspended calls, and of some that are not suspended any more; for looking at.
+    pub(crate) suspended: Vec<Weak<WasmStack>>,
     /// Fuel beyond what fits `fuel_consumed`.
-    fuel_reserve: u64,
+    pub(crate) fuel_reserve: u64,
+    /// The most that is taken from the reserve at once; asynchronous calls yield between.
+    pub(crate) fuel_slice: Option<NonZeroU64>,
     pub(crate) limiter: Option<LimiterFn>,
-    epoch_action: EpochAction,
+    pub(crate) epoch_action: EpochAction,
+    /// Contexts point to the store, and host code that wasm calls reaches it through them while
+    /// the `&mut` of the call into wasm exists. The compiler must not take that one for the only
+    /// way to the store; of a type that is not `Unpin` it does not.
+    _reached_through_contexts: PhantomPinned,
 }
 
 impl StoreCore {
@@ -198,9 +214,12 @@ impl StoreCore {
             pending: None,
             faulted: None,
             spare_stack: None,
+            suspended: Vec::new(),
             fuel_reserve: 0,
+            fuel_slice: None,
             limiter: None,
             epoch_action: EpochAction::Trap,
+            _reached_through_contexts: PhantomPinned,
         });
         store.set_epoch_deadline(0);
         store
@@ -234,64 +253,6 @@ impl StoreCore {
     /// The limits, for looking at.
     pub fn limits(&self) -> &VMRuntimeLimits {
         &self.limits
-    }
-
-    // ---- fuel and epochs ------------------------------------------------------------------
-
-    /// Sets the fuel that is left to `fuel` units.
-    pub fn set_fuel(&mut self, fuel: u64) {
-        let now = fuel.min(i64::MAX as u64);
-        self.fuel_reserve = fuel - now;
-        self.limits.fuel_consumed.set(-(now as i64));
-    }
-
-    /// The fuel that is left, in units; 0 if it is overdrawn.
-    pub fn fuel(&self) -> u64 {
-        let consumed = self.limits.fuel_consumed.get();
-        if consumed <= 0 {
-            consumed.unsigned_abs().saturating_add(self.fuel_reserve)
-        } else {
-            self.fuel_reserve.saturating_sub(consumed as u64)
-        }
-    }
-
-    /// Moves fuel from the reserve so that `need` units can be spent; false if there is too little.
-    pub(crate) fn refill_fuel(&mut self, need: i64) -> bool {
-        let consumed = self.limits.fuel_consumed.get();
-        // `consumed` may be positive: overdrawn.
-        let room = (i128::from(consumed) - i128::from(i64::MIN + 1)) as u128;
-        let take = u128::from(self.fuel_reserve).min(room);
-        self.fuel_reserve -= take as u64;
-        let consumed = (i128::from(consumed) - take as i128) as i64;
-        self.limits.fuel_consumed.set(consumed);
-        i128::from(consumed) + i128::from(need) <= 0
-    }
-
-    /// Lets the next deadline be `ticks` increments of the engine's epoch from now.
-    pub fn set_epoch_deadline(&mut self, ticks: u64) {
-        self.limits.epoch_deadline.set(self.engine.epoch().saturating_add(ticks));
-    }
-
-    /// What happens at the deadline.
-    pub fn set_epoch_action(&mut self, action: EpochAction) {
-        self.epoch_action = action;
-    }
-
-    pub(crate) fn take_epoch_callback(&mut self) -> Option<EpochCallback> {
-        if !matches!(self.epoch_action, EpochAction::Callback(_)) {
-            return None;
-        }
-        match std::mem::replace(&mut self.epoch_action, EpochAction::Running) {
-            EpochAction::Callback(callback) => Some(callback),
-            EpochAction::Trap | EpochAction::Running => None,
-        }
-    }
-
-    /// Puts a callback back after its call, unless the call has set another action.
-    pub(crate) fn restore_epoch_callback(&mut self, callback: EpochCallback) {
-        if let EpochAction::Running = self.epoch_action {
-            self.epoch_action = EpochAction::Callback(callback);
-        }
     }
 
     /// Sets who is asked before memories and tables grow.

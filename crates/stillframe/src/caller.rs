@@ -8,6 +8,7 @@ use crate::instance::Instance;
 use crate::limits::RuntimeLimits;
 use crate::store::StoreData;
 use anyhow::Result;
+use stillframe_debug::WasmBacktrace;
 use stillframe_runtime::{EpochAction, InstanceHandle, StoreCore};
 
 /// The store that a host function was called in, and the instance that called it.

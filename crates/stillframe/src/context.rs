@@ -4,11 +4,11 @@ use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::not_metered;
 use crate::limits::RuntimeLimits;
-use crate::store::{EpochAnswer, Invariant, Store, StoreData, UpdateDeadline};
+use crate::store::{Invariant, Store, StoreData, UpdateDeadline};
 use anyhow::Result;
 use std::marker::PhantomData;
-use stillframe_debug::Traced;
-use stillframe_runtime::{EpochAction, StoreCore, Trace};
+use stillframe_debug::{Traced, WasmBacktrace};
+use stillframe_runtime::{EpochAction, EpochAnswer, StoreCore, Trace};
 
 /// A store, borrowed for looking at: `&Store<T>`, also from inside of a host function.
 pub struct StoreContext<'a, T: 'static> {
@@ -91,6 +91,14 @@ macro_rules! reading {
             }
         }
 
+        /// Where the calls stand that are suspended in this store: those that were made resumably,
+        /// came back unfinished, and have been neither resumed nor dropped since. Other threads may
+        /// drop some meanwhile.
+        pub fn suspended_backtraces(&$self) -> Vec<WasmBacktrace> {
+            let traces = $core.traces_of_suspended().into_iter();
+            traces.map(|trace| WasmBacktrace::new(trace, None)).collect()
+        }
+
         /// What generated code and the runtime know of how far wasm may go and where it left, as
         /// it is now.
         pub fn runtime_limits(&$self) -> RuntimeLimits {
@@ -128,6 +136,36 @@ macro_rules! writing {
             Ok(())
         }
 
+        /// Adds `fuel` units to what is left, at most up to `u64::MAX`. If it is overdrawn, the
+        /// overdraft is paid first.
+        ///
+        /// # Errors
+        ///
+        /// If the engine does not count fuel
+        /// ([`Config::consume_fuel`](crate::Config::consume_fuel)).
+        pub fn add_fuel(&mut $self, fuel: u64) -> Result<()> {
+            if !$core.engine().config().fuel {
+                return Err(not_metered());
+            }
+            $core.add_fuel(fuel);
+            Ok(())
+        }
+
+        /// Lets calls made by `call_async` yield to the executor each time they have consumed
+        /// `interval` units; `None`, the default, does not. Other calls do not heed it.
+        ///
+        /// # Errors
+        ///
+        /// If the engine does not count fuel
+        /// ([`Config::consume_fuel`](crate::Config::consume_fuel)), or the interval is 0.
+        pub fn fuel_async_yield_interval(&mut $self, interval: Option<u64>) -> Result<()> {
+            if !$core.engine().config().fuel {
+                return Err(not_metered());
+            }
+            $core.set_fuel_slice(crate::store::slice(interval)?);
+            Ok(())
+        }
+
         /// Lets the epoch deadline be `ticks_beyond_current` increments of the engine's epoch from
         /// now. Without effect on code that does not test epochs
         /// ([`Config::epoch_interruption`](crate::Config::epoch_interruption)).
@@ -139,6 +177,22 @@ macro_rules! writing {
         /// This is the default.
         pub fn epoch_deadline_trap(&mut $self) {
             $core.set_epoch_action(EpochAction::Trap);
+        }
+
+        /// Lets calls be suspended at the epoch deadline: resumable ones come back as
+        /// [`ResumableCall::Interrupted`](crate::ResumableCall::Interrupted), asynchronous ones
+        /// yield; any other traps with [`Trap::Interrupt`](crate::Trap::Interrupt).
+        ///
+        /// The deadline stays where it is: a call that is resumed before a new one is set goes on
+        /// to its next checkpoint, and is suspended there.
+        pub fn epoch_deadline_suspend(&mut $self) {
+            $core.set_epoch_action(EpochAction::Suspend(None));
+        }
+
+        /// As `epoch_deadline_suspend`, and sets the next deadline each time, to `ticks` increments
+        /// of the engine's epoch from then.
+        pub fn epoch_deadline_async_yield_and_update(&mut $self, ticks: u64) {
+            $core.set_epoch_action(EpochAction::Suspend(Some(ticks)));
         }
     };
 }
@@ -157,7 +211,7 @@ impl<T: 'static> StoreContextMut<'_, T> {
         + Sync
         + 'static,
     ) {
-        let callback = move |core: &mut StoreCore| -> EpochAnswer {
+        let callback = move |core: &mut StoreCore| -> Result<EpochAnswer> {
             callback(StoreContextMut::new(core))?.answer()
         };
         self.core.set_epoch_action(EpochAction::Callback(Box::new(callback)));

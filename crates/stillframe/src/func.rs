@@ -4,6 +4,7 @@ use crate::caller::Caller;
 use crate::context::{AsContext, AsContextMut};
 use crate::into_func::{IntoFunc, WasmParams, WasmResults};
 use crate::raw::{self, HostFunc};
+use crate::resumable::ResumableCall;
 use crate::typed::TypedFunc;
 use crate::val::Val;
 use anyhow::Result;
@@ -90,6 +91,27 @@ impl Func {
         results: &mut [Val],
     ) -> Result<()> {
         raw::call(store.as_context_mut().core, self.0, params, results)
+    }
+
+    /// Calls it so that it can be stopped and carried on: when it runs out of fuel, passes the epoch
+    /// deadline ([`Store::epoch_deadline_suspend`](crate::Store::epoch_deadline_suspend)) or gets
+    /// an error from a host function, it comes back as a [`ResumableCall`] that can be resumed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Func::call`], but for these three.
+    ///
+    /// # Panics
+    ///
+    /// If a host function panics: with its panic.
+    pub fn call_resumable(
+        &self,
+        mut store: impl AsContextMut,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<ResumableCall> {
+        let called = raw::call_resumable(store.as_context_mut().core, self.0, params, results);
+        called.map(ResumableCall::new)
     }
 
     /// The function with its type known to Rust: faster to call.

@@ -55,6 +55,7 @@ mod linker;
 mod memory;
 mod module;
 mod raw;
+mod resumable;
 mod store;
 mod table;
 mod typed;
@@ -74,6 +75,11 @@ pub use limits::{ResourceLimiter, RuntimeLimits, StoreLimits, StoreLimitsBuilder
 pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
+pub use resumable::{
+    ResumableCall, ResumableCallHostTrap, ResumableCallInterrupted, ResumableCallOutOfFuel,
+    ResumeError, ResumeRefused, TypedResumableCall, TypedResumableCallHostTrap,
+    TypedResumableCallInterrupted, TypedResumableCallOutOfFuel,
+};
 pub use stillframe_abi::Trap;
 pub use stillframe_abi::types::{FuncType, GlobalType, MemoryType, Mutability, TableType, ValType};
 pub use stillframe_debug::{FrameInfo, FrameSymbol, WasmBacktrace};

@@ -5,12 +5,14 @@ use crate::engine::Engine;
 use crate::error::not_metered;
 use crate::limits::{ResourceLimiter, RuntimeLimits};
 use crate::raw;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use stillframe_abi::Trap;
-use stillframe_runtime::{EpochAction, FuncHandle, StoreCore};
+use stillframe_debug::WasmBacktrace;
+use stillframe_runtime::{EpochAction, EpochAnswer, FuncHandle, StoreCore};
 
 /// All objects of a guest: instances, memories, tables, globals and functions, together with data
 /// of the embedder's. They live as long as the store does.
@@ -118,17 +120,27 @@ impl<T: 'static> StoreData<T> {
 pub enum UpdateDeadline {
     /// Wasm goes on; the next deadline is this many increments of the engine's epoch from now.
     Continue(u64),
+    /// The call is suspended: a resumable one comes back as
+    /// [`Interrupted`](crate::ResumableCall::Interrupted), an asynchronous one yields, and any other
+    /// traps with [`Trap::Interrupt`]. The next deadline is this many increments of the engine's
+    /// epoch from now.
+    Yield(u64),
     /// Wasm traps with [`Trap::Interrupt`]; the deadline stays as it is.
     Interrupt,
 }
 
-/// What the runtime wants to hear from its epoch callback.
-pub(crate) type EpochAnswer = Result<u64>;
+/// The interval of `fuel_async_yield_interval`.
+pub(crate) fn slice(interval: Option<u64>) -> Result<Option<NonZeroU64>> {
+    let nonzero = |interval| NonZeroU64::new(interval).context("a yield interval of 0 units");
+    interval.map(nonzero).transpose()
+}
 
 impl UpdateDeadline {
-    pub(crate) fn answer(self) -> EpochAnswer {
+    /// What the runtime wants to hear from its epoch callback.
+    pub(crate) fn answer(self) -> Result<EpochAnswer> {
         match self {
-            UpdateDeadline::Continue(ticks) => Ok(ticks),
+            UpdateDeadline::Continue(ticks) => Ok(EpochAnswer::Continue(ticks)),
+            UpdateDeadline::Yield(ticks) => Ok(EpochAnswer::Suspend(ticks)),
             UpdateDeadline::Interrupt => Err(Trap::Interrupt.into()),
         }
     }

@@ -4,6 +4,7 @@ use crate::context::AsContextMut;
 use crate::func::Func;
 use crate::into_func::{WasmParams, WasmResults};
 use crate::raw::TypedHandle;
+use crate::resumable::TypedResumableCall;
 use anyhow::Result;
 use stillframe_runtime::StoreCore;
 
@@ -61,6 +62,25 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     #[inline]
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R> {
         self.handle.call(store.as_context_mut().core, params)
+    }
+
+    /// Calls it so that it can be stopped and carried on; see [`Func::call_resumable`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TypedFunc::call`], but for what suspends it.
+    ///
+    /// # Panics
+    ///
+    /// As [`TypedFunc::call`].
+    #[inline]
+    pub fn call_resumable(
+        &self,
+        mut store: impl AsContextMut,
+        params: P,
+    ) -> Result<TypedResumableCall<R>> {
+        let called = self.handle.call_resumable(store.as_context_mut().core, params);
+        called.map(TypedResumableCall::new)
     }
 
     /// The function without its type.

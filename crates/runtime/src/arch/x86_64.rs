@@ -26,6 +26,19 @@
 //!   returns the status.
 //! * A hardware trap leaves in the same way: the signal handler sets `rsp` to `entry_sp` and `rip`
 //!   to [`leave`].
+//! * If the implementation answers [`Status::SUSPEND`], the stub saves on the wasm stack what wasm
+//!   has in callee-saved registers, and leaves; the wasm stack stays as it is:
+//!
+//! ```text
+//!                  │ return address into wasm, or into the checkpoint's stub
+//!                  │ rbp of the wasm frame
+//!                  │ rbx
+//!                  │ r12 r13 r14 r15          ◄ exit_sp
+//! ```
+//!
+//! * [`resume`] does what [`enter`] does with the host's registers, and takes those words back.
+//!   The end of the first entry still stands at the bottom of the wasm stack: when wasm returns to
+//!   it, `entry_sp` is that of the latest entry, and so it is `resume` that returns.
 //!
 //! The walk up the wasm frames ends at the entry trampoline, whose saved `rbp` is 0.
 
@@ -61,6 +74,9 @@ impl Status {
     /// From [`Builtin::Throw`]: go on at an exception handler, which gets the value. The words at
     /// `last_wasm_exit_sp` are its frame pointer and its address.
     pub(crate) const CATCH: Status = Status(3);
+    /// Leave wasm so that it can be resumed: the store's `pending` says why. Answered by builtins
+    /// without results only ([`Builtin::HostCall`], [`Builtin::Checkpoint`]).
+    pub(crate) const SUSPEND: Status = Status(4);
 }
 
 /// Calls `trampoline(callee, caller, wasm_call, args)` on the wasm stack that ends at `stack_top`.
@@ -119,6 +135,52 @@ pub(crate) unsafe extern "C" fn enter(
         "ret",
         ".cfi_endproc",
         entry_sp = const l::LAST_WASM_ENTRY_SP,
+    )
+}
+
+/// Goes on with wasm that [`to_host`] has suspended. Returns as [`enter`] does.
+///
+/// # Safety
+///
+/// `limits` belongs to the store of the suspended call; its `stack_limit` is that of the call's
+/// stack. `exit_sp` is `last_wasm_exit_sp` as the suspension left it, and nobody has written to the
+/// wasm stack above it but to the cells of a host call. Only once per suspension.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn resume(
+    limits: *const VMRuntimeLimits, // rdi
+    exit_sp: usize,                 // rsi
+) -> Status {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        ".cfi_def_cfa rsp, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "mov [rdi + {entry_sp}], rsp",
+        "mov qword ptr [rdi + {exit_fp}], 0",
+        "mov qword ptr [rdi + {exit_pc}], 0",
+        "mov rsp, rsi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        ".cfi_endproc",
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
+        exit_fp = const l::LAST_WASM_EXIT_FP,
+        exit_pc = const l::LAST_WASM_EXIT_PC,
     )
 }
 
@@ -181,6 +243,16 @@ unsafe extern "C" fn to_host() {
         "2:",
         "cmp rdx, {catch}",
         "je 3f",
+        "cmp rdx, {suspend}",
+        "jne 4f",
+        // The Rust function has preserved them, so they are wasm's.
+        "mov rsp, [rbx + {exit_sp}]",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rbx + {exit_sp}], rsp",
+        "4:",
         "mov rsp, [rbx + {entry_sp}]",
         "mov rax, rdx",
         "jmp {leave}",
@@ -193,6 +265,7 @@ unsafe extern "C" fn to_host() {
         "ret",
         ".cfi_endproc",
         catch = const Status::CATCH.0,
+        suspend = const Status::SUSPEND.0,
         exit_sp = const l::LAST_WASM_EXIT_SP,
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,

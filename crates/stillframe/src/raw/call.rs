@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stillframe_abi::types::{FuncType, ValType};
-use stillframe_runtime::{FuncHandle, HostCall, HostClosure, RawValue, StoreCore};
+use stillframe_runtime::{FuncHandle, HostCall, HostCode, RawValue, StoreCore};
 
 /// Calls a function with values whose types are checked here.
 pub(crate) fn call(
@@ -20,26 +20,9 @@ pub(crate) fn call(
     params: &[Val],
     results: &mut [Val],
 ) -> Result<()> {
-    let ty = core.func_type(func);
-    ensure!(
-        params.len() == ty.params().len(),
-        "expected {} arguments, found {}",
-        ty.params().len(),
-        params.len()
-    );
-    ensure!(
-        results.len() == ty.results().len(),
-        "expected room for {} results, found room for {}",
-        ty.results().len(),
-        results.len()
-    );
-    let cells = params.len().max(results.len());
-    with_array::<RawValue, 16, _>(cells, RawValue::default(), |cells| {
-        for (i, (value, ty)) in params.iter().zip(ty.params()).enumerate() {
-            cells[i] = cell_of(core, *ty, value, || format!("argument {i}"))?;
-        }
-        // SAFETY: `cell_of` has checked each parameter's type and store, and there are cells for
-        // parameters and results.
+    with_params(core, func, params, results.len(), |core, ty, cells| {
+        // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
+        // for parameters and results.
         unsafe { core.call_unchecked(func, cells) }.map_err(error::of_call)?;
         for ((result, ty), cell) in results.iter_mut().zip(ty.results()).zip(cells) {
             // SAFETY: the call has stored results of the function's type.
@@ -49,8 +32,39 @@ pub(crate) fn call(
     })
 }
 
+/// Lends `body` cells for the parameters and results of a function, as many as the larger of the
+/// two, and puts the parameters into them; an error if they are not of the function's types and of
+/// this store, or if there is not room for all of its results.
+pub(super) fn with_params<B>(
+    core: &mut StoreCore,
+    func: FuncHandle,
+    params: &[Val],
+    results: usize,
+    body: impl FnOnce(&mut StoreCore, &FuncType, &mut [RawValue]) -> Result<B>,
+) -> Result<B> {
+    let ty = core.func_type(func);
+    ensure!(
+        params.len() == ty.params().len(),
+        "expected {} arguments, found {}",
+        ty.params().len(),
+        params.len()
+    );
+    ensure!(
+        results == ty.results().len(),
+        "expected room for {} results, found room for {results}",
+        ty.results().len(),
+    );
+    let cells = params.len().max(results);
+    with_array::<RawValue, 16, _>(cells, RawValue::default(), |cells| {
+        for (i, (value, ty)) in params.iter().zip(ty.params()).enumerate() {
+            cells[i] = cell_of(core, *ty, value, || format!("argument {i}"))?;
+        }
+        body(core, &ty, cells)
+    })
+}
+
 /// Lends `body` a slice of `len` copies of `value`; on the stack up to `N`.
-fn with_array<A: Copy, const N: usize, B>(
+pub(super) fn with_array<A: Copy, const N: usize, B>(
     len: usize,
     value: A,
     body: impl FnOnce(&mut [A]) -> B,
@@ -140,7 +154,7 @@ pub struct HostFunc<T> {
     /// Unique in the process.
     id: u64,
     ty: FuncType,
-    closure: HostClosure,
+    code: HostCode,
     _data: Invariant<T>,
 }
 
@@ -153,14 +167,14 @@ impl<T: 'static> HostFunc<T> {
         let ty = FuncType::new(P::TYPES.iter().copied(), types.iter().copied());
         HostFunc::new(
             ty,
-            Arc::new(move |HostCall { store, caller, values }: HostCall<'_>| {
+            HostCode::Sync(Arc::new(move |HostCall { store, caller, values }: HostCall<'_>| {
                 // SAFETY: the caller has stored parameters of the function's type.
                 let params = unsafe { P::load(store, values) };
                 let results = body(Caller::new(store, caller), params).into_result()?;
                 results.check(store, "host function result")?;
                 results.store_to(store, values);
                 Ok(())
-            }),
+            })),
         )
     }
 
@@ -190,13 +204,13 @@ impl<T: 'static> HostFunc<T> {
                 Ok(())
             })
         };
-        HostFunc::new(ty, Arc::new(closure))
+        HostFunc::new(ty, HostCode::Sync(Arc::new(closure)))
     }
 
-    fn new(ty: FuncType, closure: HostClosure) -> HostFunc<T> {
+    pub(super) fn new(ty: FuncType, code: HostCode) -> HostFunc<T> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        HostFunc { id, ty, closure, _data: PhantomData }
+        HostFunc { id, ty, code, _data: PhantomData }
     }
 
     /// A number that no other host function of this process has.
@@ -212,6 +226,6 @@ impl<T: 'static> HostFunc<T> {
     pub(crate) fn add_to(&self, core: &mut StoreCore) -> Result<FuncHandle> {
         // SAFETY: the closures made in `typed` and `dynamic` are the only ones; each stores results
         // of `ty`'s types, and checks that references are of the store, before it returns `Ok`.
-        unsafe { core.add_host_function(&self.ty, self.closure.clone()) }
+        unsafe { core.add_host_function(&self.ty, self.code.clone()) }
     }
 }

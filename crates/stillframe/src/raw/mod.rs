@@ -9,6 +9,7 @@
 //! ```text
 //!   cells     Rust types and `Val` <-> cells
 //!   call      calling wasm; host functions that wasm calls
+//!   resume    calling it resumably, and letting it go on
 //!   objects   globals and tables
 //!   publish   machine code from our compiler, or from a file that the embedder trusts
 //! ```
@@ -19,6 +20,7 @@ mod call;
 mod cells;
 mod objects;
 mod publish;
+mod resume;
 
 pub(crate) use call::{HostFunc, TypedHandle, call};
 pub(crate) use cells::{Cell, Cells};
@@ -26,6 +28,7 @@ pub(crate) use objects::{
     fill_table, get_global, get_table, grow_table, new_global, new_table, set_global, set_table,
 };
 pub(crate) use publish::compile;
+pub(crate) use resume::{Suspended, call_resumable};
 
 use crate::context::{StoreContext, StoreContextMut};
 use crate::store::{Store, StoreData};

@@ -1,0 +1,219 @@
+//! Fuel and epochs of a store, and what happens when one of them has run out.
+//!
+//! Fuel is one number to the embedder. Here it is two: what wasm can spend before its next
+//! checkpoint takes the slow path (`VMRuntimeLimits::fuel_consumed`, negative), and a reserve, which
+//! holds what is beyond an `i64`, or beyond the slice after which asynchronous calls yield.
+
+use crate::activation::Mode;
+use crate::builtins::Stop;
+use crate::resumable::Cause;
+use crate::store::StoreCore;
+use anyhow::{Error, Result};
+use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use stillframe_abi::Trap;
+
+/// Called at the epoch deadline.
+pub type EpochCallback = Box<dyn FnMut(&mut StoreCore) -> Result<EpochAnswer> + Send + Sync>;
+
+/// What an epoch callback decides. Ticks are increments of the engine's epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EpochAnswer {
+    /// Go on; the next deadline is this many ticks from now.
+    Continue(u64),
+    /// Suspend the call, if it is one that can be; the deadline is then this many ticks from now.
+    Suspend(u64),
+}
+
+/// What happens when the epoch deadline is reached.
+pub enum EpochAction {
+    /// The call traps with `Trap::Interrupt`.
+    Trap,
+    /// The call is suspended, if it is one that can be, else it traps. The deadline is then so many
+    /// ticks from now, or stays.
+    Suspend(Option<u64>),
+    /// The callback decides.
+    Callback(EpochCallback),
+    /// The callback is running: what is interrupted meanwhile traps.
+    #[doc(hidden)]
+    Running,
+}
+
+/// What a refill came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refill {
+    /// There was enough in hand.
+    NotNeeded,
+    /// There is enough in hand now.
+    Done,
+    /// There is too little in the reserve. All of it is in hand now.
+    TooLittle,
+}
+
+/// What is to be done with wasm that has reached the deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AtDeadline {
+    GoOn,
+    Suspend,
+    Trap,
+}
+
+impl StoreCore {
+    /// Sets the fuel that is left to `fuel` units. An overdraft is forgotten.
+    pub fn set_fuel(&mut self, fuel: u64) {
+        let in_hand = fuel.min(self.fuel_in_hand_max());
+        self.fuel_reserve = fuel - in_hand;
+        self.limits.fuel_consumed.set(-(in_hand as i64));
+    }
+
+    /// Adds `fuel` units to what is left, at most up to `u64::MAX`. An overdraft is paid first.
+    pub fn add_fuel(&mut self, fuel: u64) {
+        let consumed = self.limits.fuel_consumed.get();
+        match u64::try_from(consumed) {
+            Ok(overdraft) if overdraft > 0 => {
+                let left = self.fuel_reserve.saturating_add(fuel);
+                if left < overdraft {
+                    self.fuel_reserve = 0;
+                    self.limits.fuel_consumed.set((overdraft - left) as i64);
+                } else {
+                    self.set_fuel(left - overdraft);
+                }
+            }
+            _ => self.set_fuel(self.fuel().saturating_add(fuel)),
+        }
+    }
+
+    /// The fuel that is left, in units; 0 if it is overdrawn.
+    pub fn fuel(&self) -> u64 {
+        let consumed = self.limits.fuel_consumed.get();
+        if consumed <= 0 {
+            consumed.unsigned_abs().saturating_add(self.fuel_reserve)
+        } else {
+            self.fuel_reserve.saturating_sub(consumed as u64)
+        }
+    }
+
+    /// Lets asynchronous calls yield whenever they have consumed so many units.
+    pub fn set_fuel_slice(&mut self, slice: Option<NonZeroU64>) {
+        self.fuel_slice = slice;
+        // What is in hand is cut to the new size; an overdraft stays one.
+        if self.limits.fuel_consumed.get() <= 0 {
+            self.set_fuel(self.fuel());
+        }
+    }
+
+    fn fuel_in_hand_max(&self) -> u64 {
+        self.fuel_slice.map_or(u64::MAX, NonZeroU64::get).min(i64::MAX as u64)
+    }
+
+    /// Moves fuel from the reserve so that `need` units can be spent.
+    pub(crate) fn refill_fuel(&mut self, need: i64) -> Refill {
+        let consumed = i128::from(self.limits.fuel_consumed.get());
+        let need = i128::from(need);
+        if consumed + need <= 0 {
+            return Refill::NotNeeded;
+        }
+        // `consumed` may be positive: overdrawn. Afterwards so much is in hand.
+        let in_hand = need.max(i128::from(self.fuel_in_hand_max()));
+        let take = i128::from(self.fuel_reserve).min(consumed + in_hand);
+        self.fuel_reserve -= take as u64;
+        // Not below `-i64::MAX`: `in_hand` is at most that.
+        self.limits.fuel_consumed.set((consumed - take) as i64);
+        if consumed - take + need <= 0 { Refill::Done } else { Refill::TooLittle }
+    }
+
+    /// Takes the overdraft out of the store: it is the suspended call's debt now.
+    fn take_overdraft(&mut self) -> u64 {
+        let overdraft = self.limits.fuel_consumed.get().max(0);
+        if overdraft > 0 {
+            self.limits.fuel_consumed.set(0);
+        }
+        overdraft as u64
+    }
+
+    /// Pays a debt and puts `need` units in hand; `None` if there is too little for both, and then
+    /// nothing has changed.
+    pub(crate) fn pay(&mut self, debt: u64, need: i64) -> Option<()> {
+        let left = self.fuel().checked_sub(debt)?;
+        if left < need as u64 {
+            return None;
+        }
+        if debt > 0 {
+            self.set_fuel(left);
+        }
+        self.refill_fuel(need);
+        Some(())
+    }
+
+    /// Lets the next deadline be `ticks` increments of the engine's epoch from now.
+    pub fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.limits.epoch_deadline.set(self.engine().epoch().saturating_add(ticks));
+    }
+
+    /// What happens at the deadline.
+    pub fn set_epoch_action(&mut self, action: EpochAction) {
+        self.epoch_action = action;
+    }
+
+    /// The slow path of a checkpoint: fuel or the epoch has run out, or both, or neither any more.
+    /// `need` units must be left for wasm to go on.
+    pub(crate) fn checkpoint(&mut self, need: i64) -> Result<(), Stop> {
+        let (fuel, epochs) = (self.engine().config().fuel, self.engine().config().epochs);
+        let mode = self.activations.last().map_or(Mode::Plain, |activation| activation.mode);
+        if fuel {
+            match (self.refill_fuel(need), mode) {
+                (Refill::NotNeeded, _) => {}
+                (Refill::Done, Mode::Async) if self.fuel_slice.is_some() => {
+                    return Err(Stop::Suspend(Cause::Interrupted { need }));
+                }
+                (Refill::Done, _) => {}
+                (Refill::TooLittle, Mode::Resumable) => {
+                    let overdraft = self.take_overdraft();
+                    return Err(Stop::Suspend(Cause::OutOfFuel { need, overdraft }));
+                }
+                (Refill::TooLittle, _) => return Err(Stop::End(Error::new(Trap::OutOfFuel))),
+            }
+        }
+        if epochs && self.engine().epoch() >= self.limits.epoch_deadline.get() {
+            return match (self.at_deadline()?, mode) {
+                (AtDeadline::GoOn, _) => Ok(()),
+                (AtDeadline::Suspend, Mode::Resumable | Mode::Async) => {
+                    Err(Stop::Suspend(Cause::Interrupted { need }))
+                }
+                (AtDeadline::Suspend, Mode::Plain) | (AtDeadline::Trap, _) => {
+                    Err(Stop::End(Error::new(Trap::Interrupt)))
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Does what the store's action says, and sets the new deadline if it has one.
+    fn at_deadline(&mut self) -> Result<AtDeadline> {
+        let (verdict, ticks) = match self.epoch_action {
+            EpochAction::Trap | EpochAction::Running => (AtDeadline::Trap, None),
+            EpochAction::Suspend(ticks) => (AtDeadline::Suspend, ticks),
+            EpochAction::Callback(_) => match self.ask_epoch_callback()? {
+                EpochAnswer::Continue(ticks) => (AtDeadline::GoOn, Some(ticks)),
+                EpochAnswer::Suspend(ticks) => (AtDeadline::Suspend, Some(ticks)),
+            },
+        };
+        if let Some(ticks) = ticks {
+            self.set_epoch_deadline(ticks);
+        }
+        Ok(verdict)
+    }
+
+    fn ask_epoch_callback(&mut self) -> Result<EpochAnswer> {
+        let action = std::mem::replace(&mut self.epoch_action, EpochAction::Running);
+        let EpochAction::Callback(mut callback) = action else {
+            unreachable!("asked only if there is one");
+        };
+        let answer = catch_unwind(AssertUnwindSafe(|| callback(self)));
+        // Back in its place, unless it has set another action.
+        if let EpochAction::Running = self.epoch_action {
+            self.epoch_action = EpochAction::Callback(callback);
+        }
+        answer.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}

@@ -1,0 +1,228 @@
+//! Resumable calls: suspended ones carry values that are checked when they go on.
+
+use super::call::{TypedHandle, with_array, with_params};
+use super::cells::{Cells, cell_of, val_of};
+use crate::error;
+use crate::resumable::{ResumeError, ResumeRefused};
+use crate::val::Val;
+use anyhow::{Error, Result};
+use stillframe_abi::types::FuncType;
+use stillframe_runtime::{
+    Cause, FuncHandle, Outcome, RawValue, Refusal, StoreCore, SuspendedCall, Trace,
+};
+
+/// A call that stopped and can go on.
+#[derive(Debug)]
+pub(crate) struct Suspended {
+    call: SuspendedCall,
+    func: FuncHandle,
+}
+
+impl Suspended {
+    /// The function that was called.
+    pub(crate) fn func(&self) -> FuncHandle {
+        self.func
+    }
+
+    pub(crate) fn cause(&self) -> &Cause {
+        self.call.cause()
+    }
+
+    /// The host function that it stands in.
+    pub(crate) fn host_func(&self) -> Option<FuncHandle> {
+        self.call.host_func()
+    }
+
+    pub(crate) fn into_host_error(self) -> Option<Error> {
+        self.call.into_host_error()
+    }
+
+    /// Where it stands; `None` if it is of another store.
+    pub(crate) fn trace(&self, core: &StoreCore) -> Option<Trace> {
+        core.trace_suspended(&self.call)
+    }
+
+    /// Lets it go on with these values as results of the host function that it stands in. `Ok`
+    /// without a value means that it has finished, and that `outputs` are its results.
+    pub(crate) fn resume(
+        self,
+        core: &mut StoreCore,
+        inputs: &[Val],
+        outputs: &mut [Val],
+    ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
+        if self.call.store() != core.id() {
+            return Err(self.refused(ResumeRefused::WrongStore));
+        }
+        let ty = core.func_type(self.func);
+        let (expected, found) = (ty.results().len(), outputs.len());
+        if expected != found {
+            return Err(self.refused(ResumeRefused::OutputCount { expected, found }));
+        }
+        with_array::<RawValue, 16, _>(found, RawValue::default(), |cells| {
+            let suspended = self.resume_in(core, inputs, cells)?;
+            if suspended.is_none() {
+                // SAFETY: the call has finished, with results of the function's type.
+                unsafe { load(core, &ty, cells, outputs) };
+            }
+            Ok(suspended)
+        })
+    }
+
+    /// The same for a call whose results are known to be `R`.
+    #[inline]
+    pub(crate) fn resume_typed<R: Cells>(
+        self,
+        core: &mut StoreCore,
+        inputs: &[Val],
+    ) -> Result<Result<R, Suspended>, ResumeError<Suspended>> {
+        let mut cells = [RawValue::default(); 16];
+        let cells = &mut cells[..R::TYPES.len()];
+        Ok(match self.resume_in(core, inputs, cells)? {
+            // SAFETY: the call has finished; its function's results are `R`, as `call_resumable`
+            // of a `TypedHandle` made it.
+            None => Ok(unsafe { R::load(core, cells) }),
+            Some(suspended) => Err(suspended),
+        })
+    }
+
+    /// Lets it go on; its results come into `cells`, which are as many as the function has results.
+    #[inline]
+    fn resume_in(
+        self,
+        core: &mut StoreCore,
+        inputs: &[Val],
+        cells: &mut [RawValue],
+    ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
+        if self.call.store() != core.id() {
+            return Err(self.refused(ResumeRefused::WrongStore));
+        }
+        let Some(host) = self.call.host_func() else {
+            return self.resume_with(core, &[], cells);
+        };
+        let ty = core.func_type(host);
+        if let Err(reason) = check_inputs(core, &ty, inputs) {
+            return Err(self.refused(reason));
+        }
+        with_array::<RawValue, 16, _>(inputs.len(), RawValue::default(), |values| {
+            for (value, (input, ty)) in values.iter_mut().zip(inputs.iter().zip(ty.results())) {
+                *value = cell_of(core, *ty, input, || "input").expect("checked above");
+            }
+            self.resume_with(core, values, cells)
+        })
+    }
+
+    /// `inputs` have been checked against the host function's results, and `cells` are no more than
+    /// the called function has results.
+    #[inline]
+    fn resume_with(
+        self,
+        core: &mut StoreCore,
+        inputs: &[RawValue],
+        cells: &mut [RawValue],
+    ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
+        let func = self.func;
+        // SAFETY: the inputs are as the callers say; only calls made by `call_async` wait for
+        // futures, and those are not resumed here.
+        match unsafe { core.resume(self.call, inputs, cells) } {
+            Ok(Outcome::Finished) => Ok(None),
+            Ok(Outcome::Suspended(call)) => Ok(Some(Suspended { call, func })),
+            Err(stillframe_runtime::ResumeError::Ended(error)) => {
+                Err(ResumeError::Ended(error::of_call(error)))
+            }
+            Err(stillframe_runtime::ResumeError::Refused(call, why)) => {
+                Err(Suspended { call, func }.refused(why.into()))
+            }
+        }
+    }
+
+    #[cold]
+    fn refused(self, reason: ResumeRefused) -> ResumeError<Suspended> {
+        ResumeError::Refused { call: self, reason }
+    }
+}
+
+impl From<Refusal> for ResumeRefused {
+    fn from(refusal: Refusal) -> ResumeRefused {
+        match refusal {
+            Refusal::WrongStore => ResumeRefused::WrongStore,
+            Refusal::NotEnoughFuel { required, available } => {
+                ResumeRefused::NotEnoughFuel { required, available }
+            }
+            Refusal::NestedTooDeep => ResumeRefused::NestedTooDeep,
+        }
+    }
+}
+
+/// Whether these can be the results of a host function of type `ty`.
+fn check_inputs(core: &StoreCore, ty: &FuncType, inputs: &[Val]) -> Result<(), ResumeRefused> {
+    let (expected, found) = (ty.results().len(), inputs.len());
+    if expected != found {
+        return Err(ResumeRefused::InputCount { expected, found });
+    }
+    for (index, (input, &expected)) in inputs.iter().zip(ty.results()).enumerate() {
+        let found = input.ty();
+        if found != expected {
+            return Err(ResumeRefused::InputType { index, expected, found });
+        }
+        if input.store().is_some_and(|store| store != core.id()) {
+            return Err(ResumeRefused::InputStore { index });
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// The cells came out of this store, with results of type `ty`.
+unsafe fn load(core: &StoreCore, ty: &FuncType, cells: &[RawValue], to: &mut [Val]) {
+    for ((result, ty), cell) in to.iter_mut().zip(ty.results()).zip(cells) {
+        // SAFETY: the caller's.
+        *result = unsafe { val_of(core, *ty, *cell) };
+    }
+}
+
+/// Calls a function resumably, with values whose types are checked here.
+pub(crate) fn call_resumable(
+    core: &mut StoreCore,
+    func: FuncHandle,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<Option<Suspended>> {
+    with_params(core, func, params, results.len(), |core, ty, cells| {
+        // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
+        // for parameters and results.
+        match unsafe { core.call_resumable(func, cells) }.map_err(error::of_call)? {
+            Outcome::Finished => {
+                // SAFETY: the call has stored results of the function's type.
+                unsafe { load(core, ty, cells, results) };
+                Ok(None)
+            }
+            Outcome::Suspended(call) => Ok(Some(Suspended { call, func })),
+        }
+    })
+}
+
+impl<P: Cells, R: Cells> TypedHandle<P, R> {
+    /// Calls the function resumably: its results, or the call that can go on.
+    #[inline]
+    pub(crate) fn call_resumable(
+        &self,
+        core: &mut StoreCore,
+        params: P,
+    ) -> Result<Result<R, Suspended>> {
+        params.check(core, "argument")?;
+        let mut cells = [RawValue::default(); 16];
+        let cells = &mut cells[..P::TYPES.len().max(R::TYPES.len())];
+        params.store_to(core, cells);
+        let func = self.func();
+        // SAFETY: the function's type was compared in `new`, so the cells are of its parameters'
+        // types, and references are of this store, as checked; there are cells for all parameters
+        // and results.
+        match unsafe { core.call_resumable(func, cells) } {
+            // SAFETY: the call has stored results of the function's type.
+            Ok(Outcome::Finished) => Ok(Ok(unsafe { R::load(core, cells) })),
+            Ok(Outcome::Suspended(call)) => Ok(Err(Suspended { call, func })),
+            Err(error) => Err(error::of_call(error)),
+        }
+    }
+}
