@@ -132,8 +132,9 @@ impl StoreCore {
         func: FuncHandle,
         values: &mut [RawValue],
     ) -> Result<Outcome, CallError> {
-        // SAFETY: the caller's.
-        unsafe { self.call_suspendable(func, values, Mode::Resumable) }
+        let func_ref = self.func_ref(func);
+        // SAFETY: the caller's; the handle was checked.
+        unsafe { self.call_suspendable(func_ref, values, Mode::Resumable) }
     }
 
     /// As [`StoreCore::call_unchecked`], but the call is suspended when it should yield, and when
@@ -155,8 +156,9 @@ impl StoreCore {
         func: FuncHandle,
         values: &mut [RawValue],
     ) -> Result<Outcome, CallError> {
-        // SAFETY: the caller's.
-        unsafe { self.call_suspendable(func, values, Mode::Async) }
+        let func_ref = self.func_ref(func);
+        // SAFETY: the caller's; the handle was checked.
+        unsafe { self.call_suspendable(func_ref, values, Mode::Async) }
     }
 
     /// Calls a function in a mode in which it can be suspended. The cells are copied to the wasm
@@ -164,14 +166,13 @@ impl StoreCore {
     ///
     /// # Safety
     ///
-    /// As for [`StoreCore::call_unchecked`].
-    unsafe fn call_suspendable(
+    /// As for [`StoreCore::call_ref`].
+    pub(crate) unsafe fn call_suspendable(
         &mut self,
-        func: FuncHandle,
+        func_ref: VMFuncRef,
         values: &mut [RawValue],
         mode: Mode,
     ) -> Result<Outcome, CallError> {
-        let func_ref = self.func_ref(func);
         if !self.has_room() {
             return Err(Trap::StackOverflow.into());
         }

@@ -1,10 +1,11 @@
 //! Instances: a module's context in a store, and how it comes to be.
 
-use crate::activation::CallError;
+use crate::activation::{CallError, Mode};
 use crate::engine::builtin_table;
 use crate::exceptions::Tag;
 use crate::memory::LinearMemory;
 use crate::module::CompiledModule;
+use crate::resumable::Outcome;
 use crate::store::{
     ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreCore, TableHandle,
 };
@@ -136,7 +137,7 @@ impl Instance {
 pub enum InstantiateError {
     /// It could not be started: imports do not fit, or resources are lacking. Nothing happened.
     Link(Error),
-    /// A segment or the start function trapped. What was done before stays done.
+    /// A segment did not fit. What was done before stays done.
     Trap(CallError),
 }
 
@@ -147,12 +148,13 @@ impl From<Error> for InstantiateError {
 }
 
 impl StoreCore {
-    /// Instantiates a module. `imports` are in the order of the module's imports.
+    /// Instantiates a module, but does not run its start function. `imports` are in the order of
+    /// the module's imports.
     ///
     /// # Errors
     ///
-    /// If the imports do not fit in number or type, the limiter refuses, memory is lacking, a
-    /// segment does not fit, or the start function fails.
+    /// If the imports do not fit in number or type, the limiter refuses, memory is lacking, or a
+    /// segment does not fit.
     ///
     /// # Panics
     ///
@@ -206,11 +208,38 @@ impl StoreCore {
         self.instances.push(instance);
         // From here on the instance stays: others may hold its functions, whatever fails.
         self.initialize(index).map_err(|trap| InstantiateError::Trap(trap.into()))?;
-        if let Some(start) = module.info().start {
-            let func = self.any_function(index, start);
-            self.run_start(func).map_err(InstantiateError::Trap)?;
-        }
         Ok(handle)
+    }
+
+    /// Runs an instance's start function, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    ///
+    /// # Panics
+    ///
+    /// If the instance is of another store.
+    pub fn start(&mut self, instance: InstanceHandle) -> Result<(), CallError> {
+        let Some(func) = self.start_function(instance) else { return Ok(()) };
+        // SAFETY: the function is of this store, and a start function has neither parameters nor
+        // results.
+        unsafe { self.call_ref(func, &mut []) }
+    }
+
+    /// As [`StoreCore::start`], as [`StoreCore::call_async`] calls.
+    ///
+    /// # Errors
+    ///
+    /// As for [`StoreCore::start`].
+    ///
+    /// # Panics
+    ///
+    /// As for [`StoreCore::start`].
+    pub fn start_async(&mut self, instance: InstanceHandle) -> Result<Outcome, CallError> {
+        let Some(func) = self.start_function(instance) else { return Ok(Outcome::Finished) };
+        // SAFETY: as in `start`.
+        unsafe { self.call_suspendable(func, &mut [], Mode::Async) }
     }
 
     /// Makes the memories and tables that the module defines, so that failing leaves nothing.
@@ -396,24 +425,20 @@ impl StoreCore {
         stack.pop().expect("a validated expression leaves a value")
     }
 
-    /// Any function of an instance, also one without a `VMFuncRef` of its own: the start function
-    /// need not escape.
-    fn any_function(&self, index: usize, func: u32) -> VMFuncRef {
-        let instance = &self.instances[index];
-        match instance.imported_functions.get(func as usize) {
+    /// An instance's start function, which need not have a `VMFuncRef` of its own: it need not
+    /// escape.
+    fn start_function(&self, instance: InstanceHandle) -> Option<VMFuncRef> {
+        self.check(instance.store, "instance");
+        let instance = &self.instances[instance.index as usize];
+        let func = instance.module.info().start?;
+        Some(match instance.imported_functions.get(func as usize) {
             Some(imported) => self.func_ref(*imported),
             None => VMFuncRef {
                 wasm_call: instance.module.function_code(func),
                 vmctx: instance.context.base.as_ptr().cast(),
                 type_id: instance.module.type_id_of(func),
             },
-        }
-    }
-
-    fn run_start(&mut self, func: VMFuncRef) -> Result<(), CallError> {
-        // SAFETY: the function is of this store, and a start function has neither parameters nor
-        // results.
-        unsafe { self.call_ref(func, &mut []) }
+        })
     }
 
     /// What an instance exports under this name.

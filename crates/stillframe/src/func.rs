@@ -2,7 +2,7 @@
 
 use crate::caller::Caller;
 use crate::context::{AsContext, AsContextMut};
-use crate::into_func::{IntoFunc, WasmParams, WasmResults};
+use crate::into_func::{IntoFunc, WasmParams, WasmResults, WasmRet};
 use crate::raw::{self, HostFunc};
 use crate::resumable::ResumableCall;
 use crate::typed::TypedFunc;
@@ -66,6 +66,71 @@ impl Func {
         Func(func.into_func().add_to(store.as_context_mut().core).expect(TRAMPOLINES))
     }
 
+    /// An asynchronous host function whose type follows from the closure's. It gets its parameters
+    /// as one value or a tuple, and returns a future; a call made with `call_async` waits for it.
+    /// Any other call that calls it fails.
+    ///
+    /// ```
+    /// use stillframe::{Caller, Engine, Func, Store};
+    ///
+    /// let engine = Engine::default();
+    /// let mut store = Store::new(&engine, 10);
+    /// let add = Func::wrap_async(&mut store, |caller: Caller<'_, i32>, (n,): (i32,)| {
+    ///     Box::new(async move {
+    ///         std::future::ready(()).await;
+    ///         n + *caller.data()
+    ///     })
+    /// });
+    /// let add = add.typed::<i32, i32>(&store)?;
+    /// # fn block_on<F: Future>(future: F) -> F::Output {
+    /// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    /// #     let mut future = std::pin::pin!(future);
+    /// #     loop {
+    /// #         if let std::task::Poll::Ready(it) = future.as_mut().poll(&mut context) {
+    /// #             return it;
+    /// #         }
+    /// #     }
+    /// # }
+    /// assert_eq!(block_on(add.call_async(&mut store, 32))?, 42);
+    /// # stillframe::Result::<()>::Ok(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If trampolines for the type cannot be compiled.
+    pub fn wrap_async<T: Send + 'static, P: WasmParams, R: WasmRet + 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        func: impl for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Func {
+        let func = HostFunc::typed_async(func);
+        Func(func.add_to(store.as_context_mut().core).expect(TRAMPOLINES))
+    }
+
+    /// An asynchronous host function whose type is known only at run time; see [`Func::new`] and
+    /// [`Func::wrap_async`].
+    ///
+    /// # Panics
+    ///
+    /// If trampolines for the type cannot be compiled.
+    pub fn new_async<T: Send + 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl for<'a> Fn(
+            Caller<'a, T>,
+            &'a [Val],
+            &'a mut [Val],
+        ) -> Box<dyn Future<Output = Result<()>> + Send + 'a>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Func {
+        let func = HostFunc::dynamic_async(ty, func);
+        Func(func.add_to(store.as_context_mut().core).expect(TRAMPOLINES))
+    }
+
     /// Its type.
     pub fn ty(&self, store: impl AsContext) -> FuncType {
         (*store.as_context().core.func_type(self.0)).clone()
@@ -112,6 +177,29 @@ impl Func {
     ) -> Result<ResumableCall> {
         let called = raw::call_resumable(store.as_context_mut().core, self.0, params, results);
         called.map(ResumableCall::new)
+    }
+
+    /// Calls it as a future. It waits for asynchronous host functions, and yields to the executor
+    /// where the store says so: at epoch deadlines
+    /// ([`Store::epoch_deadline_async_yield_and_update`](crate::Store::epoch_deadline_async_yield_and_update))
+    /// and after so much fuel
+    /// ([`Store::fuel_async_yield_interval`](crate::Store::fuel_async_yield_interval)). It can be
+    /// polled on any thread, by any executor. Dropping it gives the call up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Func::call`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Func::call`].
+    pub async fn call_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        raw::call_async(store.as_context_mut(), self.0, params, results).await
     }
 
     /// The function with its type known to Rust: faster to call.

@@ -1,6 +1,6 @@
 //! `Instance` and `InstancePre`: modules in a store.
 
-use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+use crate::context::{AsContext, AsContextMut, StoreContext};
 use crate::error;
 use crate::externs::{Export, Extern, ExternType};
 use crate::func::Func;
@@ -8,7 +8,7 @@ use crate::global::Global;
 use crate::into_func::{WasmParams, WasmResults};
 use crate::memory::Memory;
 use crate::module::Module;
-use crate::raw::HostFunc;
+use crate::raw::{self, HostFunc};
 use crate::store::StoreData;
 use crate::table::Table;
 use crate::typed::TypedFunc;
@@ -41,13 +41,40 @@ impl Instance {
         module: &Module,
         imports: &[Extern],
     ) -> Result<Instance> {
-        let imports: Vec<_> = imports.iter().map(|import| import.handle()).collect();
-        Instance::of(store.as_context_mut().core, module, &imports)
+        let core = store.as_context_mut().core;
+        Instance::of(core, module, &handles(imports))?.start(core)
     }
 
+    /// As [`Instance::new`], with a start function that is called as [`Func::call_async`] calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`Instance::new`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Instance::new`].
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let mut store = store.as_context_mut();
+        let instance = Instance::of(store.core, module, &handles(imports))?;
+        raw::start_async(store.as_context_mut(), instance.0).await?;
+        Ok(instance)
+    }
+
+    /// An instance that has not been started.
     fn of(core: &mut StoreCore, module: &Module, imports: &[ExternalHandle]) -> Result<Instance> {
         let instance = core.instantiate(module.compiled(), imports);
         instance.map(Instance).map_err(error::of_instantiation)
+    }
+
+    /// Runs its start function.
+    fn start(self, core: &mut StoreCore) -> Result<Instance> {
+        core.start(self.0).map_err(error::of_call)?;
+        Ok(self)
     }
 
     /// Its module.
@@ -108,6 +135,10 @@ impl Instance {
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
     }
+}
+
+fn handles(imports: &[Extern]) -> Vec<ExternalHandle> {
+    imports.iter().map(|import| import.handle()).collect()
 }
 
 /// What an import is, before there is a store, or in one.
@@ -205,7 +236,34 @@ impl<T: 'static> InstancePre<T> {
     ///
     /// If the store is of another engine, or an import of another store.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
-        let StoreContextMut { core, .. } = store.as_context_mut();
+        let core = store.as_context_mut().core;
+        self.unstarted(core)?.start(core)
+    }
+
+    /// As [`InstancePre::instantiate`], with a start function that is called as
+    /// [`Func::call_async`] calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`Instance::new`].
+    ///
+    /// # Panics
+    ///
+    /// As [`InstancePre::instantiate`].
+    pub async fn instantiate_async(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let mut store = store.as_context_mut();
+        let instance = self.unstarted(store.core)?;
+        raw::start_async(store.as_context_mut(), instance.0).await?;
+        Ok(instance)
+    }
+
+    fn unstarted(&self, core: &mut StoreCore) -> Result<Instance> {
         let imports = self.imports.iter();
         let imports: Result<Vec<_>> =
             imports.map(|import| Ok(import.in_store(core)?.handle())).collect();

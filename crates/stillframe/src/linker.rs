@@ -5,7 +5,7 @@ use crate::context::{AsContext, AsContextMut};
 use crate::engine::Engine;
 use crate::externs::{Extern, ExternType};
 use crate::instance::{Definition, Instance, InstancePre};
-use crate::into_func::IntoFunc;
+use crate::into_func::{IntoFunc, WasmParams, WasmRet};
 use crate::module::Module;
 use crate::raw::HostFunc;
 use crate::val::Val;
@@ -155,6 +155,53 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(Arc::new(func)))
     }
 
+    /// Defines an asynchronous host function whose type follows from the closure's; see
+    /// [`Func::wrap_async`](crate::Func::wrap_async).
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken.
+    pub fn func_wrap_async<P: WasmParams, R: WasmRet + 'static>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: impl for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<&mut Linker<T>>
+    where
+        T: Send,
+    {
+        self.insert(module, name, Definition::Host(Arc::new(HostFunc::typed_async(func))))
+    }
+
+    /// Defines an asynchronous host function whose type is known only at run time; see
+    /// [`Func::new_async`](crate::Func::new_async).
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken.
+    pub fn func_new_async(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl for<'a> Fn(
+            Caller<'a, T>,
+            &'a [Val],
+            &'a mut [Val],
+        ) -> Box<dyn Future<Output = Result<()>> + Send + 'a>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<&mut Linker<T>>
+    where
+        T: Send,
+    {
+        self.insert(module, name, Definition::Host(Arc::new(HostFunc::dynamic_async(ty, func))))
+    }
+
     /// Defines everything that an instance exports, under the module name `module_name`.
     ///
     /// # Errors
@@ -261,6 +308,27 @@ impl<T: 'static> Linker<T> {
         module: &Module,
     ) -> Result<Instance> {
         self.instantiate_pre(module)?.instantiate(store)
+    }
+
+    /// As [`Linker::instantiate`], with a start function that is called as
+    /// [`Func::call_async`](crate::Func::call_async) calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`Linker::instantiate`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Linker::instantiate`].
+    pub async fn instantiate_async(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        self.instantiate_pre(module)?.instantiate_async(store).await
     }
 
     /// Looks up a module's imports, so that it can be instantiated many times, in many stores.

@@ -83,6 +83,23 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         called.map(TypedResumableCall::new)
     }
 
+    /// Calls it as a future; see [`Func::call_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TypedFunc::call`].
+    ///
+    /// # Panics
+    ///
+    /// As [`TypedFunc::call`].
+    pub async fn call_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        params: P,
+    ) -> Result<R> {
+        self.handle.call_async(store.as_context_mut(), params).await
+    }
+
     /// The function without its type.
     pub fn func(&self) -> Func {
         Func(self.handle.func())

@@ -10,6 +10,7 @@
 //!   cells     Rust types and `Val` <-> cells
 //!   call      calling wasm; host functions that wasm calls
 //!   resume    calling it resumably, and letting it go on
+//!   future    calling it asynchronously; asynchronous host functions
 //!   objects   globals and tables
 //!   publish   machine code from our compiler, or from a file that the embedder trusts
 //! ```
@@ -18,12 +19,14 @@
 
 mod call;
 mod cells;
+mod future;
 mod objects;
 mod publish;
 mod resume;
 
 pub(crate) use call::{HostFunc, TypedHandle, call};
 pub(crate) use cells::{Cell, Cells};
+pub(crate) use future::{call_async, start_async};
 pub(crate) use objects::{
     fill_table, get_global, get_table, grow_table, new_global, new_table, set_global, set_table,
 };
