@@ -47,7 +47,8 @@ pub struct ModuleInfo {
     /// The start function.
     pub start: Option<u32>,
     /// For every function, the slot of its `VMFuncRef` in the context, if it is defined here and
-    /// escapes (exported, in an element segment, in a global's first value, or `ref.func`);
+    /// escapes (exported, the start function, in an element segment, in a global's first value, or
+    /// `ref.func`);
     /// [`NO_SLOT`] otherwise. Imported functions have theirs at the import.
     pub func_ref_slots: Vec<u32>,
     /// Number of slots handed out in `func_ref_slots`.

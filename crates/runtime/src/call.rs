@@ -132,9 +132,8 @@ impl StoreCore {
         func: FuncHandle,
         values: &mut [RawValue],
     ) -> Result<Outcome, CallError> {
-        let func_ref = self.func_ref(func);
-        // SAFETY: the caller's; the handle was checked.
-        unsafe { self.call_suspendable(func_ref, values, Mode::Resumable) }
+        // SAFETY: the caller's.
+        unsafe { self.call_suspendable(func, values, Mode::Resumable) }
     }
 
     /// As [`StoreCore::call_unchecked`], but the call is suspended when it should yield, and when
@@ -156,9 +155,8 @@ impl StoreCore {
         func: FuncHandle,
         values: &mut [RawValue],
     ) -> Result<Outcome, CallError> {
-        let func_ref = self.func_ref(func);
-        // SAFETY: the caller's; the handle was checked.
-        unsafe { self.call_suspendable(func_ref, values, Mode::Async) }
+        // SAFETY: the caller's.
+        unsafe { self.call_suspendable(func, values, Mode::Async) }
     }
 
     /// Calls a function in a mode in which it can be suspended. The cells are copied to the wasm
@@ -166,20 +164,21 @@ impl StoreCore {
     ///
     /// # Safety
     ///
-    /// As for [`StoreCore::call_ref`].
+    /// As for [`StoreCore::call_unchecked`].
     pub(crate) unsafe fn call_suspendable(
         &mut self,
-        func_ref: VMFuncRef,
+        func: FuncHandle,
         values: &mut [RawValue],
         mode: Mode,
     ) -> Result<Outcome, CallError> {
+        let func_ref = self.func_ref(func);
         if !self.has_room() {
             return Err(Trap::StackOverflow.into());
         }
         // SAFETY: the reference is of this store.
         if unsafe { is_host(&func_ref) } {
             // SAFETY: the context is a host function's of this store; the cells are the caller's.
-            return unsafe { host::call_direct_suspendable(self, func_ref, values, mode) };
+            return unsafe { host::call_direct_suspendable(self, func, values, mode) };
         }
         let entry = self.trampolines(func_ref.type_id)?.entry;
         let stack = self.take_stack()?;
@@ -195,7 +194,7 @@ impl StoreCore {
                 arch::enter(limits, top_address, entry, func_ref.vmctx, func_ref.wasm_call, top)
             })
         }?;
-        Ok(self.left(left, values.len(), values))
+        Ok(self.left(left, func, values.len() as u32, values))
     }
 
     /// Runs wasm in the innermost activation, until it returns or is to be suspended; otherwise the
@@ -231,12 +230,18 @@ impl StoreCore {
     /// Ends a suspendable call that has finished, with its results in `values`; or takes it off the
     /// list. `cells` is the number of cells at the top of its stack.
     #[inline]
-    pub(crate) fn left(&mut self, left: Left, cells: usize, values: &mut [RawValue]) -> Outcome {
+    pub(crate) fn left(
+        &mut self,
+        left: Left,
+        func: FuncHandle,
+        cells: u32,
+        values: &mut [RawValue],
+    ) -> Outcome {
         if left == Left::Finished {
             let activation = self.activations.last().expect("the call that has finished");
             let stack = activation.stack.as_ref().expect("wasm runs on a wasm stack");
             // SAFETY: the cells lie on a stack that wasm has left.
-            let results = unsafe { stack.cells(cells).as_ref() };
+            let results = unsafe { stack.cells(cells as usize).as_ref() };
             values.copy_from_slice(&results[..values.len()]);
             self.end();
             return Outcome::Finished;
@@ -246,7 +251,7 @@ impl StoreCore {
         };
         let (stack, mode) = self.suspend();
         let stack = stack.expect("wasm runs on a wasm stack");
-        Outcome::Suspended(SuspendedCall::new(self.id(), stack, cells, mode, cause))
+        Outcome::Suspended(SuspendedCall::new(func, stack, cells, mode, cause))
     }
 
     /// A stack for a new activation; this thread is ready for wasm then.

@@ -112,12 +112,6 @@ impl StoreCore {
     }
 }
 
-impl HostFunction {
-    fn handle(&self, store: StoreId) -> FuncHandle {
-        FuncHandle { store, func_ref: NonNull::from(&self.func_ref) }
-    }
-}
-
 /// How the call of a host function came out.
 enum Called {
     Returned(Result<()>),
@@ -182,10 +176,10 @@ pub(crate) unsafe fn call_from_wasm(
     }
     // SAFETY: the caller's; the host function has returned.
     let store = unsafe { function.store.as_ref() };
-    let values = NonNull::new(values).expect("cells lie on a wasm stack");
     let site = HostSite {
-        func: function.handle(store.id()),
-        values: NonNull::slice_from_raw_parts(values, function.cells),
+        func: NonNull::from(&function.func_ref),
+        values: NonNull::new(values).expect("cells lie on a wasm stack"),
+        cells: function.cells as u32,
     };
     let mode = store.activations.last().map(|activation| activation.mode);
     Err(match (called, mode) {
@@ -208,7 +202,7 @@ unsafe fn call_in_activation(
     func_ref: VMFuncRef,
     values: &mut [RawValue],
     mode: Mode,
-) -> (FuncHandle, Called) {
+) -> Called {
     /// Ends the activation also when the host function panics.
     struct Guard(*mut StoreCore);
     impl Drop for Guard {
@@ -218,13 +212,12 @@ unsafe fn call_in_activation(
         }
     }
 
-    let id = store.id();
     store.begin_direct(mode);
     let _guard = Guard(store);
     // SAFETY: the caller's; `store` is not used until the call returns.
     unsafe {
         let function = HostFunction::from_context(func_ref.vmctx);
-        (function.handle(id), call(function, None, values.as_mut_ptr()))
+        call(function, None, values.as_mut_ptr())
     }
 }
 
@@ -239,7 +232,7 @@ pub(crate) unsafe fn call_direct(
     values: &mut [RawValue],
 ) -> Result<()> {
     // SAFETY: the caller's.
-    match unsafe { call_in_activation(store, func_ref, values, Mode::Plain) }.1 {
+    match unsafe { call_in_activation(store, func_ref, values, Mode::Plain) } {
         Called::Returned(result) => result,
         Called::Waits(_) => unreachable!("not in a plain call"),
     }
@@ -252,12 +245,13 @@ pub(crate) unsafe fn call_direct(
 /// As for [`call_direct`].
 pub(crate) unsafe fn call_direct_suspendable(
     store: &mut StoreCore,
-    func_ref: VMFuncRef,
+    func: FuncHandle,
     values: &mut [RawValue],
     mode: Mode,
 ) -> Result<Outcome, CallError> {
+    let func_ref = store.func_ref(func);
     // SAFETY: the caller's.
-    let (func, called) = unsafe { call_in_activation(store, func_ref, values, mode) };
+    let called = unsafe { call_in_activation(store, func_ref, values, mode) };
     let suspended = match called {
         Called::Returned(Ok(())) => return Ok(Outcome::Finished),
         Called::Returned(Err(error)) if mode != Mode::Resumable => return Err(error.into()),

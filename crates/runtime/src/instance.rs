@@ -224,7 +224,7 @@ impl StoreCore {
         let Some(func) = self.start_function(instance) else { return Ok(()) };
         // SAFETY: the function is of this store, and a start function has neither parameters nor
         // results.
-        unsafe { self.call_ref(func, &mut []) }
+        unsafe { self.call_unchecked(func, &mut []) }
     }
 
     /// As [`StoreCore::start`], as [`StoreCore::call_async`] calls.
@@ -425,20 +425,11 @@ impl StoreCore {
         stack.pop().expect("a validated expression leaves a value")
     }
 
-    /// An instance's start function, which need not have a `VMFuncRef` of its own: it need not
-    /// escape.
-    fn start_function(&self, instance: InstanceHandle) -> Option<VMFuncRef> {
+    /// An instance's start function.
+    fn start_function(&self, instance: InstanceHandle) -> Option<FuncHandle> {
         self.check(instance.store, "instance");
         let instance = &self.instances[instance.index as usize];
-        let func = instance.module.info().start?;
-        Some(match instance.imported_functions.get(func as usize) {
-            Some(imported) => self.func_ref(*imported),
-            None => VMFuncRef {
-                wasm_call: instance.module.function_code(func),
-                vmctx: instance.context.base.as_ptr().cast(),
-                type_id: instance.module.type_id_of(func),
-            },
-        })
+        instance.module.info().start.map(|index| instance.function(index))
     }
 
     /// What an instance exports under this name.

@@ -7,7 +7,6 @@
 
 use crate::activation::{CallError, Mode};
 use crate::arch;
-use crate::call::Left;
 use crate::frames::Trace;
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, StoreCore, StoreId};
@@ -17,6 +16,7 @@ use anyhow::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use stillframe_abi::vmctx::VMFuncRef;
 
 /// How a call came back that can be suspended.
 #[derive(Debug)]
@@ -75,29 +75,48 @@ pub trait HostFuture: Send {
 /// The call of a host function that has not returned.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSite {
-    pub(crate) func: FuncHandle,
+    /// The host function, of the suspended call's store.
+    pub(crate) func: NonNull<VMFuncRef>,
     /// The cells that receive its results: on the wasm stack, or in [`Place::Host`].
-    pub(crate) values: NonNull<[RawValue]>,
+    pub(crate) values: NonNull<RawValue>,
+    pub(crate) cells: u32,
+}
+
+impl HostSite {
+    /// The cells.
+    ///
+    /// # Safety
+    ///
+    /// The suspended call that the site is of is borrowed for as long.
+    unsafe fn values<'a>(self) -> &'a mut [RawValue] {
+        // SAFETY: the cells lie in the call's frames or in its `Place::Host`, which it owns.
+        unsafe { std::slice::from_raw_parts_mut(self.values.as_ptr(), self.cells as usize) }
+    }
 }
 
 /// Where a suspended call stands.
 enum Place {
     /// On a wasm stack, which nobody else uses.
     Wasm(Arc<WasmStack>),
-    /// In a host function that the host called straight, with these cells.
-    Host(Vec<RawValue>),
+    /// In a host function that the host called straight, with these cells. Twice boxed, because
+    /// this is rare and suspended calls are moved around.
+    Host(Box<Vec<RawValue>>),
 }
 
 /// A call that stopped and can go on, by [`StoreCore::resume`]. Dropping it gives it up.
 pub struct SuspendedCall {
-    store: StoreId,
+    /// The function that was called, and its store.
+    func: FuncHandle,
     cause: Cause,
     /// `None` only while it goes on or is dropped.
     place: Option<Place>,
     /// Number of cells that the call was made with.
-    cells: usize,
+    cells: u32,
     mode: Mode,
 }
+
+// It is moved through several hands each time.
+const _: () = assert!(size_of::<SuspendedCall>() <= 88);
 
 // SAFETY: the stack is memory that the call owns, and what is on it is not tied to a thread: wasm
 // frames hold addresses of the store's objects and of the engine's code, which are used only when
@@ -134,14 +153,15 @@ pub enum ResumeError {
 }
 
 impl SuspendedCall {
+    #[inline]
     pub(crate) fn new(
-        store: StoreId,
+        func: FuncHandle,
         stack: Arc<WasmStack>,
-        cells: usize,
+        cells: u32,
         mode: Mode,
         cause: Cause,
     ) -> SuspendedCall {
-        SuspendedCall { store, cause, place: Some(Place::Wasm(stack)), cells, mode }
+        SuspendedCall { func, cause, place: Some(Place::Wasm(stack)), cells, mode }
     }
 
     /// A host function that the host called straight, with a copy of these cells. `cause` gets the
@@ -152,15 +172,21 @@ impl SuspendedCall {
         mode: Mode,
         cause: impl FnOnce(HostSite) -> Cause,
     ) -> SuspendedCall {
-        let mut values = values.to_vec();
-        let site = HostSite { func, values: NonNull::from(&mut *values) };
-        let (store, cells) = (func.store(), values.len());
-        SuspendedCall { store, cause: cause(site), place: Some(Place::Host(values)), cells, mode }
+        let mut values = Box::new(values.to_vec());
+        let cells = values.len() as u32;
+        let first = NonNull::new(values.as_mut_ptr()).expect("a vector's pointer");
+        let cause = cause(HostSite { func: func.func_ref, values: first, cells });
+        SuspendedCall { func, cause, place: Some(Place::Host(values)), cells, mode }
     }
 
     /// The store that it is of.
     pub fn store(&self) -> StoreId {
-        self.store
+        self.func.store
+    }
+
+    /// The function that was called.
+    pub fn func(&self) -> FuncHandle {
+        self.func
     }
 
     /// Why it was suspended.
@@ -171,7 +197,9 @@ impl SuspendedCall {
     /// The host function that it stands in.
     pub fn host_func(&self) -> Option<FuncHandle> {
         match &self.cause {
-            Cause::HostTrap { site, .. } | Cause::HostFuture { site, .. } => Some(site.func),
+            Cause::HostTrap { site, .. } | Cause::HostFuture { site, .. } => {
+                Some(FuncHandle { store: self.func.store, func_ref: site.func })
+            }
             Cause::OutOfFuel { .. } | Cause::Interrupted { .. } => None,
         }
     }
@@ -214,7 +242,7 @@ impl StoreCore {
         inputs: &[RawValue],
         values: &mut [RawValue],
     ) -> Result<Outcome, ResumeError> {
-        if call.store != self.id() {
+        if call.store() != self.id() {
             return Err(ResumeError::Refused(call, Refusal::WrongStore));
         }
         if !self.has_room() {
@@ -222,10 +250,8 @@ impl StoreCore {
         }
         match &mut call.cause {
             Cause::HostTrap { site, .. } => {
-                assert!(inputs.len() <= site.values.len(), "more inputs than results");
-                // SAFETY: the cells lie in the call's frames or in its `Place::Host`, which it
-                // owns.
-                unsafe { site.values.as_mut()[..inputs.len()].copy_from_slice(inputs) };
+                // SAFETY: the call is ours.
+                unsafe { site.values()[..inputs.len()].copy_from_slice(inputs) };
             }
             Cause::HostFuture { .. } => {}
             Cause::OutOfFuel { need, overdraft } => {
@@ -250,16 +276,17 @@ impl StoreCore {
                 return Ok(Outcome::Finished);
             }
         };
-        assert!(values.len() <= call.cells, "more cells than results");
+        assert!(values.len() <= call.cells as usize, "more cells than results");
         traps::prepare_thread();
-        let (sp, mode) = (stack.standing().sp, call.mode);
+        let (func, cells, mode) = (call.func, call.cells, call.mode);
+        drop(call);
+        let sp = stack.standing().sp;
         self.begin_again(stack, mode);
         // SAFETY: the activation was begun on the call's stack, which stands as it was left, but
         // for the cells of the host function's results.
         let left = unsafe { self.run(|limits| arch::resume(limits, sp)) };
         match left {
-            Ok(Left::Finished) => Ok(self.left(Left::Finished, call.cells, values)),
-            Ok(Left::Suspended) => Ok(self.left(Left::Suspended, call.cells, values)),
+            Ok(left) => Ok(self.left(left, func, cells, values)),
             Err(error) => Err(ResumeError::Ended(error)),
         }
     }
@@ -285,7 +312,7 @@ impl StoreCore {
             }
         }
 
-        self.check(call.store, "suspended call");
+        self.check(call.store(), "suspended call");
         let Cause::HostFuture { future, site } = &mut call.cause else {
             panic!("the call does not wait for a host function");
         };
@@ -295,9 +322,9 @@ impl StoreCore {
         }
         let store: *mut StoreCore = self;
         let _guard = Guard(store);
-        // SAFETY: the cells lie in the call's frames or in its `Place::Host`, which it owns; the
-        // store is the one of `self`, which is not used until the future has returned.
-        unsafe { future.poll(&mut *store, site.values.as_mut(), context) }
+        // SAFETY: the call is borrowed; the store is the one of `self`, which is not used until the
+        // future has returned.
+        unsafe { future.poll(&mut *store, site.values(), context) }
     }
 
     /// Ends a suspended call with an error, as if that had happened where it stands.
@@ -307,7 +334,7 @@ impl StoreCore {
 
     /// The frames of a suspended call, innermost first; `None` if it is of another store.
     pub fn trace_suspended(&self, call: &SuspendedCall) -> Option<Trace> {
-        if call.store != self.id() {
+        if call.store() != self.id() {
             return None;
         }
         Some(match &call.place {
@@ -339,6 +366,6 @@ impl Drop for SuspendedCall {
 
 impl std::fmt::Debug for SuspendedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SuspendedCall").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("SuspendedCall").field("func", &self.func).finish_non_exhaustive()
     }
 }

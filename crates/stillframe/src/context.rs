@@ -151,8 +151,9 @@ macro_rules! writing {
             Ok(())
         }
 
-        /// Lets calls made by `call_async` yield to the executor each time they have consumed
-        /// `interval` units; `None`, the default, does not. Other calls do not heed it.
+        /// Lets calls made by `call_async` yield to the executor at the first checkpoint after each
+        /// `interval` units; `None`, the default, does not. What they consume is the same. Other
+        /// calls do not heed it.
         ///
         /// # Errors
         ///

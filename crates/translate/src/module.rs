@@ -333,6 +333,7 @@ fn global_type(ty: wasmparser::GlobalType) -> GlobalType {
 fn assign_func_ref_slots(info: &mut ModuleInfo) {
     let mut escapes = vec![false; info.functions.len()];
     let mut escape = |index: u32| escapes[index as usize] = true;
+    info.start.iter().copied().for_each(&mut escape);
     for export in &info.exports {
         if let EntityIndex::Func(index) = export.index {
             escape(index);

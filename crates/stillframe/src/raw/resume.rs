@@ -13,33 +13,30 @@ use stillframe_runtime::{
 
 /// A call that stopped and can go on.
 #[derive(Debug)]
-pub(crate) struct Suspended {
-    call: SuspendedCall,
-    func: FuncHandle,
-}
+pub(crate) struct Suspended(SuspendedCall);
 
 impl Suspended {
     /// The function that was called.
     pub(crate) fn func(&self) -> FuncHandle {
-        self.func
+        self.0.func()
     }
 
     pub(crate) fn cause(&self) -> &Cause {
-        self.call.cause()
+        self.0.cause()
     }
 
     /// The host function that it stands in.
     pub(crate) fn host_func(&self) -> Option<FuncHandle> {
-        self.call.host_func()
+        self.0.host_func()
     }
 
     pub(crate) fn into_host_error(self) -> Option<Error> {
-        self.call.into_host_error()
+        self.0.into_host_error()
     }
 
     /// Where it stands; `None` if it is of another store.
     pub(crate) fn trace(&self, core: &StoreCore) -> Option<Trace> {
-        core.trace_suspended(&self.call)
+        core.trace_suspended(&self.0)
     }
 
     /// Lets it go on with these values as results of the host function that it stands in. `Ok`
@@ -50,10 +47,10 @@ impl Suspended {
         inputs: &[Val],
         outputs: &mut [Val],
     ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
-        if self.call.store() != core.id() {
+        if self.0.store() != core.id() {
             return Err(self.refused(ResumeRefused::WrongStore));
         }
-        let ty = core.func_type(self.func);
+        let ty = core.func_type(self.0.func());
         let (expected, found) = (ty.results().len(), outputs.len());
         if expected != found {
             return Err(self.refused(ResumeRefused::OutputCount { expected, found }));
@@ -93,10 +90,10 @@ impl Suspended {
         inputs: &[Val],
         cells: &mut [RawValue],
     ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
-        if self.call.store() != core.id() {
+        if self.0.store() != core.id() {
             return Err(self.refused(ResumeRefused::WrongStore));
         }
-        let Some(host) = self.call.host_func() else {
+        let Some(host) = self.0.host_func() else {
             return self.resume_with(core, &[], cells);
         };
         let ty = core.func_type(host);
@@ -120,17 +117,16 @@ impl Suspended {
         inputs: &[RawValue],
         cells: &mut [RawValue],
     ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
-        let func = self.func;
         // SAFETY: the inputs are as the callers say; only calls made by `call_async` wait for
         // futures, and those are not resumed here.
-        match unsafe { core.resume(self.call, inputs, cells) } {
+        match unsafe { core.resume(self.0, inputs, cells) } {
             Ok(Outcome::Finished) => Ok(None),
-            Ok(Outcome::Suspended(call)) => Ok(Some(Suspended { call, func })),
+            Ok(Outcome::Suspended(call)) => Ok(Some(Suspended(call))),
             Err(stillframe_runtime::ResumeError::Ended(error)) => {
                 Err(ResumeError::Ended(error::of_call(error)))
             }
             Err(stillframe_runtime::ResumeError::Refused(call, why)) => {
-                Err(Suspended { call, func }.refused(why.into()))
+                Err(Suspended(call).refused(why.into()))
             }
         }
     }
@@ -197,7 +193,7 @@ pub(crate) fn call_resumable(
                 unsafe { load(core, ty, cells, results) };
                 Ok(None)
             }
-            Outcome::Suspended(call) => Ok(Some(Suspended { call, func })),
+            Outcome::Suspended(call) => Ok(Some(Suspended(call))),
         }
     })
 }
@@ -221,7 +217,7 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
         match unsafe { core.call_resumable(func, cells) } {
             // SAFETY: the call has stored results of the function's type.
             Ok(Outcome::Finished) => Ok(Ok(unsafe { R::load(core, cells) })),
-            Ok(Outcome::Suspended(call)) => Ok(Err(Suspended { call, func })),
+            Ok(Outcome::Suspended(call)) => Ok(Err(Suspended(call))),
             Err(error) => Err(error::of_call(error)),
         }
     }

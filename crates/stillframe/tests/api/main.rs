@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod artifacts;
+mod asynchronous;
 mod backtraces;
 mod calls;
 mod errors;
