@@ -98,9 +98,8 @@ impl HostSite {
 enum Place {
     /// On a wasm stack, which nobody else uses.
     Wasm(Arc<WasmStack>),
-    /// In a host function that the host called straight, with these cells. Twice boxed, because
-    /// this is rare and suspended calls are moved around.
-    Host(Box<Vec<RawValue>>),
+    /// In a host function that the host called straight, with these cells.
+    Host(Vec<RawValue>),
 }
 
 /// A call that stopped and can go on, by [`StoreCore::resume`]. Dropping it gives it up.
@@ -116,7 +115,7 @@ pub struct SuspendedCall {
 }
 
 // It is moved through several hands each time.
-const _: () = assert!(size_of::<SuspendedCall>() <= 88);
+const _: () = assert!(size_of::<SuspendedCall>() <= 96);
 
 // SAFETY: the stack is memory that the call owns, and what is on it is not tied to a thread: wasm
 // frames hold addresses of the store's objects and of the engine's code, which are used only when
@@ -172,7 +171,7 @@ impl SuspendedCall {
         mode: Mode,
         cause: impl FnOnce(HostSite) -> Cause,
     ) -> SuspendedCall {
-        let mut values = Box::new(values.to_vec());
+        let mut values = values.to_vec();
         let cells = values.len() as u32;
         let first = NonNull::new(values.as_mut_ptr()).expect("a vector's pointer");
         let cause = cause(HostSite { func: func.func_ref, values: first, cells });
