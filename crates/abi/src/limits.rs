@@ -42,9 +42,10 @@ pub struct VMRuntimeLimits {
     pub last_wasm_exit_pc: Cell<usize>,
 
     /// The host's stack pointer at the latest entry into wasm, just below the saved registers that
-    /// the entry stub pushed; 0 while there is no entry; [`ENTRY_SP_HOST_DIRECT`] for a host
-    /// function that the host called straight: an empty run of frames, and the exit fields must
-    /// not be followed.
+    /// the entry stub pushed; 0 while there is no entry, and while the asynchronous host function
+    /// of a suspended call is polled: its frames are there, and no host frame is behind them;
+    /// [`ENTRY_SP_HOST_DIRECT`] for a host function that the host called straight: an empty run of
+    /// frames, and the exit fields must not be followed.
     pub last_wasm_entry_sp: Cell<usize>,
 
     /// The wasm stack pointer at the latest exit through a stub: what going back in loads.
