@@ -162,9 +162,15 @@ impl StoreCore {
     pub(crate) fn end(&mut self) {
         let activation = self.activations.pop().expect("an activation is being left");
         activation.outer.restore(&self.limits);
-        if let Some(stack) = activation.stack
-            && let Some(other) = self.spare_stack.replace(stack)
-        {
+        if let Some(stack) = activation.stack {
+            self.keep_stack(stack);
+        }
+    }
+
+    /// Keeps a stack at hand that nobody uses any more.
+    #[inline]
+    pub(crate) fn keep_stack(&mut self, stack: Arc<WasmStack>) {
+        if let Some(other) = self.spare_stack.replace(stack) {
             self.engine().stacks().put(other);
         }
     }

@@ -3,7 +3,7 @@
 use crate::activation::{CallError, Mode, Pending};
 use crate::arch::{self, Status};
 use crate::host;
-use crate::resumable::{Outcome, SuspendedCall};
+use crate::resumable::{Outcome, SuspendedCall, Suspension};
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, StoreCore};
 use crate::traps::{self, CallState};
@@ -112,8 +112,9 @@ impl StoreCore {
         Ok(())
     }
 
-    /// As [`StoreCore::call_unchecked`], but the call is suspended when fuel or the epoch runs out
-    /// and when a host function fails. `values` receives the results if it finishes.
+    /// Calls a function so that the call is suspended when fuel or the epoch runs out and when a
+    /// host function fails. `params` stores the parameters in so many cells, as many as the larger
+    /// of the function's parameters and results; `results` gets its results there.
     ///
     /// # Errors
     ///
@@ -125,18 +126,20 @@ impl StoreCore {
     ///
     /// # Safety
     ///
-    /// As for [`StoreCore::call_unchecked`].
+    /// `params` stores values of the function's types and of this store; `cells` is as said above.
     #[inline]
-    pub unsafe fn call_resumable(
+    pub unsafe fn call_resumable<R>(
         &mut self,
         func: FuncHandle,
-        values: &mut [RawValue],
-    ) -> Result<Outcome, CallError> {
+        cells: usize,
+        params: impl FnOnce(&StoreCore, &mut [RawValue]),
+        results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
+    ) -> Result<Outcome<R>, CallError> {
         // SAFETY: the caller's.
-        unsafe { self.call_suspendable(func, values, Mode::Resumable) }
+        unsafe { self.call_suspendable(func, cells, params, results, Mode::Resumable) }
     }
 
-    /// As [`StoreCore::call_unchecked`], but the call is suspended when it should yield, and when
+    /// As [`StoreCore::call_resumable`], but the call is suspended when it should yield, and when
     /// it waits for an asynchronous host function.
     ///
     /// # Errors
@@ -149,44 +152,68 @@ impl StoreCore {
     ///
     /// # Safety
     ///
-    /// As for [`StoreCore::call_unchecked`].
-    pub unsafe fn call_async(
+    /// As for [`StoreCore::call_resumable`].
+    pub unsafe fn call_async<R>(
         &mut self,
         func: FuncHandle,
-        values: &mut [RawValue],
-    ) -> Result<Outcome, CallError> {
+        cells: usize,
+        params: impl FnOnce(&StoreCore, &mut [RawValue]),
+        results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
+    ) -> Result<Outcome<R>, CallError> {
         // SAFETY: the caller's.
-        unsafe { self.call_suspendable(func, values, Mode::Async) }
+        unsafe { self.call_suspendable(func, cells, params, results, Mode::Async) }
     }
 
-    /// Calls a function in a mode in which it can be suspended. The cells are copied to the wasm
-    /// stack, because a suspended call outlives the caller's.
+    /// Calls a function in a mode in which it can be suspended. The cells are at the top of the
+    /// wasm stack, because a suspended call outlives the caller's frame.
     ///
     /// # Safety
     ///
-    /// As for [`StoreCore::call_unchecked`].
-    pub(crate) unsafe fn call_suspendable(
+    /// As for [`StoreCore::call_resumable`].
+    #[inline]
+    pub(crate) unsafe fn call_suspendable<R>(
         &mut self,
         func: FuncHandle,
-        values: &mut [RawValue],
+        cells: usize,
+        params: impl FnOnce(&StoreCore, &mut [RawValue]),
+        results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
         mode: Mode,
-    ) -> Result<Outcome, CallError> {
+    ) -> Result<Outcome<R>, CallError> {
         let func_ref = self.func_ref(func);
         if !self.has_room() {
             return Err(Trap::StackOverflow.into());
         }
+        let stack = self.take_stack()?;
+        let values = stack.cells(cells).as_ptr();
+        // SAFETY: the cells lie on a stack that nobody else uses, and have been written to.
+        unsafe {
+            values.cast::<RawValue>().write_bytes(0, cells);
+            params(self, &mut *values);
+        }
         // SAFETY: the reference is of this store.
         if unsafe { is_host(&func_ref) } {
-            // SAFETY: the context is a host function's of this store; the cells are the caller's.
-            return unsafe { host::call_direct_suspendable(self, func, values, mode) };
+            // SAFETY: the context is a host function's of this store; the cells are at the top of
+            // the stack.
+            let outcome = unsafe { host::call_direct_suspendable(self, func, stack, cells, mode) }?;
+            return Ok(match outcome {
+                Outcome::Suspended(call) => Outcome::Suspended(call),
+                Outcome::Finished(stack) => {
+                    // SAFETY: the cells lie on a stack that nobody else uses.
+                    let values = results(self, unsafe { stack.cells(cells).as_ref() });
+                    self.keep_stack(stack);
+                    Outcome::Finished(values)
+                }
+            });
         }
-        let entry = self.trampolines(func_ref.type_id)?.entry;
-        let stack = self.take_stack()?;
-        let cells = stack.cells(values.len());
-        // SAFETY: the cells lie on a stack that nobody else uses.
-        unsafe { (*cells.as_ptr()).copy_from_slice(values) };
-        let top = cells.cast::<u8>().as_ptr();
+        let entry = match self.trampolines(func_ref.type_id) {
+            Ok(trampolines) => trampolines.entry,
+            Err(error) => {
+                self.keep_stack(stack);
+                return Err(error.into());
+            }
+        };
         self.begin(stack, mode);
+        let top: *mut u8 = values.cast();
         // SAFETY: as in `call_ref`; below the cells the stack is free.
         let left = unsafe {
             self.run(|limits| {
@@ -194,7 +221,7 @@ impl StoreCore {
                 arch::enter(limits, top_address, entry, func_ref.vmctx, func_ref.wasm_call, top)
             })
         }?;
-        Ok(self.left(left, func, values.len() as u32, values))
+        Ok(self.left(left, func, cells as u32, results))
     }
 
     /// Runs wasm in the innermost activation, until it returns or is to be suspended; otherwise the
@@ -227,31 +254,31 @@ impl StoreCore {
         }
     }
 
-    /// Ends a suspendable call that has finished, with its results in `values`; or takes it off the
-    /// list. `cells` is the number of cells at the top of its stack.
+    /// Ends a suspendable call that has finished, with what `results` makes of its results; or takes
+    /// it off the list. `cells` is the number of cells at the top of its stack.
     #[inline]
-    pub(crate) fn left(
+    pub(crate) fn left<R>(
         &mut self,
         left: Left,
         func: FuncHandle,
         cells: u32,
-        values: &mut [RawValue],
-    ) -> Outcome {
+        results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
+    ) -> Outcome<R> {
         if left == Left::Finished {
             let activation = self.activations.last().expect("the call that has finished");
             let stack = activation.stack.as_ref().expect("wasm runs on a wasm stack");
             // SAFETY: the cells lie on a stack that wasm has left.
-            let results = unsafe { stack.cells(cells as usize).as_ref() };
-            values.copy_from_slice(&results[..values.len()]);
+            let values = results(self, unsafe { stack.cells(cells as usize).as_ref() });
             self.end();
-            return Outcome::Finished;
+            return Outcome::Finished(values);
         }
         let Some(Pending::Suspend(cause)) = self.pending.take() else {
             unreachable!("who suspends says why");
         };
         let (stack, mode) = self.suspend();
         let stack = stack.expect("wasm runs on a wasm stack");
-        Outcome::Suspended(SuspendedCall::new(func, stack, cells, mode, cause))
+        let suspension = Suspension { func, cause, cells, mode, direct: false };
+        Outcome::Suspended(SuspendedCall::new(stack, suspension))
     }
 
     /// A stack for a new activation; this thread is ready for wasm then.

@@ -3,7 +3,8 @@
 use crate::activation::{CallError, Mode};
 use crate::builtins::Stop;
 use crate::engine::builtin_table;
-use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall};
+use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall, Suspension};
+use crate::stack::WasmStack;
 use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
 use anyhow::{Error, Result};
@@ -238,7 +239,8 @@ pub(crate) unsafe fn call_direct(
     }
 }
 
-/// As [`call_direct`], in a mode in which the call can be suspended.
+/// As [`call_direct`], in a mode in which the call can be suspended. The cells are the topmost of
+/// `stack`, on which nothing runs. Gives the stack back when the host function has returned.
 ///
 /// # Safety
 ///
@@ -246,23 +248,27 @@ pub(crate) unsafe fn call_direct(
 pub(crate) unsafe fn call_direct_suspendable(
     store: &mut StoreCore,
     func: FuncHandle,
-    values: &mut [RawValue],
+    stack: Arc<WasmStack>,
+    cells: usize,
     mode: Mode,
-) -> Result<Outcome, CallError> {
+) -> Result<Outcome<Arc<WasmStack>>, CallError> {
     let func_ref = store.func_ref(func);
-    // SAFETY: the caller's.
-    let called = unsafe { call_in_activation(store, func_ref, values, mode) };
-    let suspended = match called {
-        Called::Returned(Ok(())) => return Ok(Outcome::Finished),
-        Called::Returned(Err(error)) if mode != Mode::Resumable => return Err(error.into()),
+    let mut values = stack.cells(cells);
+    let first = values.cast();
+    // SAFETY: the caller's; nobody else uses the stack.
+    let called = unsafe { call_in_activation(store, func_ref, values.as_mut(), mode) };
+    let site = HostSite { func: func.func_ref, values: first, cells: cells as u32 };
+    let cause = match called {
+        Called::Returned(Ok(())) => return Ok(Outcome::Finished(stack)),
+        Called::Returned(Err(error)) if mode == Mode::Resumable => Cause::HostTrap { error, site },
         Called::Returned(Err(error)) => {
-            SuspendedCall::direct(func, values, mode, |site| Cause::HostTrap { error, site })
+            store.keep_stack(stack);
+            return Err(error.into());
         }
-        Called::Waits(future) => {
-            SuspendedCall::direct(func, values, mode, |site| Cause::HostFuture { future, site })
-        }
+        Called::Waits(future) => Cause::HostFuture { future, site },
     };
-    Ok(Outcome::Suspended(suspended))
+    let suspension = Suspension { func, cause, cells: cells as u32, mode, direct: true };
+    Ok(Outcome::Suspended(SuspendedCall::new(stack, suspension)))
 }
 
 impl HostCall<'_> {

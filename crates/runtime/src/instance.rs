@@ -1,6 +1,6 @@
 //! Instances: a module's context in a store, and how it comes to be.
 
-use crate::activation::{CallError, Mode};
+use crate::activation::CallError;
 use crate::engine::builtin_table;
 use crate::exceptions::Tag;
 use crate::memory::LinearMemory;
@@ -236,10 +236,10 @@ impl StoreCore {
     /// # Panics
     ///
     /// As for [`StoreCore::start`].
-    pub fn start_async(&mut self, instance: InstanceHandle) -> Result<Outcome, CallError> {
-        let Some(func) = self.start_function(instance) else { return Ok(Outcome::Finished) };
+    pub fn start_async(&mut self, instance: InstanceHandle) -> Result<Outcome<()>, CallError> {
+        let Some(func) = self.start_function(instance) else { return Ok(Outcome::Finished(())) };
         // SAFETY: as in `start`.
-        unsafe { self.call_suspendable(func, &mut [], Mode::Async) }
+        unsafe { self.call_async(func, 0, |_, _| (), |_, _| ()) }
     }
 
     /// Makes the memories and tables that the module defines, so that failing leaves nothing.

@@ -20,9 +20,9 @@ use stillframe_abi::vmctx::VMFuncRef;
 
 /// How a call came back that can be suspended.
 #[derive(Debug)]
-pub enum Outcome {
-    /// It has returned.
-    Finished,
+pub enum Outcome<R> {
+    /// It has returned, with these results.
+    Finished(R),
     /// It can go on later.
     Suspended(SuspendedCall),
 }
@@ -77,7 +77,7 @@ pub trait HostFuture: Send {
 pub struct HostSite {
     /// The host function, of the suspended call's store.
     pub(crate) func: NonNull<VMFuncRef>,
-    /// The cells that receive its results: on the wasm stack, or in [`Place::Host`].
+    /// The cells that receive its results, on the wasm stack.
     pub(crate) values: NonNull<RawValue>,
     pub(crate) cells: u32,
 }
@@ -89,38 +89,35 @@ impl HostSite {
     ///
     /// The suspended call that the site is of is borrowed for as long.
     unsafe fn values<'a>(self) -> &'a mut [RawValue] {
-        // SAFETY: the cells lie in the call's frames or in its `Place::Host`, which it owns.
+        // SAFETY: the cells lie in the call's frames, or above them, on the stack that it owns.
         unsafe { std::slice::from_raw_parts_mut(self.values.as_ptr(), self.cells as usize) }
     }
 }
 
-/// Where a suspended call stands.
-enum Place {
-    /// On a wasm stack, which nobody else uses.
-    Wasm(Arc<WasmStack>),
-    /// In a host function that the host called straight, with these cells.
-    Host(Vec<RawValue>),
+/// What is known of a suspended call, beside where it stands. It is kept with the stack, so that
+/// the call can be handed around as one word.
+pub(crate) struct Suspension {
+    /// The function that was called, and its store.
+    pub(crate) func: FuncHandle,
+    pub(crate) cause: Cause,
+    /// Number of cells at the top of the stack: the call's parameters and results.
+    pub(crate) cells: u32,
+    pub(crate) mode: Mode,
+    /// Whether it stands in a host function that the host called straight: there are no frames.
+    pub(crate) direct: bool,
 }
 
 /// A call that stopped and can go on, by [`StoreCore::resume`]. Dropping it gives it up.
 pub struct SuspendedCall {
-    /// The function that was called, and its store.
-    func: FuncHandle,
-    cause: Cause,
-    /// `None` only while it goes on or is dropped.
-    place: Option<Place>,
-    /// Number of cells that the call was made with.
-    cells: u32,
-    mode: Mode,
+    /// The stack, which nobody else uses; its suspension is there. `None` only while the call goes
+    /// on or is dropped.
+    stack: Option<Arc<WasmStack>>,
 }
-
-// It is moved through several hands each time.
-const _: () = assert!(size_of::<SuspendedCall>() <= 96);
 
 // SAFETY: the stack is memory that the call owns, and what is on it is not tied to a thread: wasm
 // frames hold addresses of the store's objects and of the engine's code, which are used only when
-// it goes on, with the store in hand. The pointer in `HostSite` points into that stack, or into
-// `Place::Host`. `Cause` is made of an error and a future, which are `Send`.
+// it goes on, with the store in hand. The pointer in `HostSite` points into that stack. `Cause` is
+// made of an error and a future, which are `Send`.
 unsafe impl Send for SuspendedCall {}
 // SAFETY: a shared reference gives the cause's plain data and the error, which is `Sync`; the
 // future cannot be reached through it.
@@ -152,52 +149,52 @@ pub enum ResumeError {
 }
 
 impl SuspendedCall {
+    /// The call that is suspended on a stack which the caller owns.
     #[inline]
-    pub(crate) fn new(
-        func: FuncHandle,
-        stack: Arc<WasmStack>,
-        cells: u32,
-        mode: Mode,
-        cause: Cause,
-    ) -> SuspendedCall {
-        SuspendedCall { func, cause, place: Some(Place::Wasm(stack)), cells, mode }
+    pub(crate) fn new(stack: Arc<WasmStack>, suspension: Suspension) -> SuspendedCall {
+        // SAFETY: the stack is ours.
+        unsafe { *stack.suspension() = Some(suspension) };
+        SuspendedCall { stack: Some(stack) }
     }
 
-    /// A host function that the host called straight, with a copy of these cells. `cause` gets the
-    /// site of the call.
-    pub(crate) fn direct(
-        func: FuncHandle,
-        values: &[RawValue],
-        mode: Mode,
-        cause: impl FnOnce(HostSite) -> Cause,
-    ) -> SuspendedCall {
-        let mut values = values.to_vec();
-        let cells = values.len() as u32;
-        let first = NonNull::new(values.as_mut_ptr()).expect("a vector's pointer");
-        let cause = cause(HostSite { func: func.func_ref, values: first, cells });
-        SuspendedCall { func, cause, place: Some(Place::Host(values)), cells, mode }
+    fn stack(&self) -> &Arc<WasmStack> {
+        self.stack.as_ref().expect("a suspended call has a stack")
+    }
+
+    fn suspension(&self) -> &Suspension {
+        // SAFETY: the stack is ours, so nobody writes to this while we are borrowed.
+        unsafe { (*self.stack().suspension()).as_ref() }.expect("a suspended call")
+    }
+
+    fn suspension_mut(&mut self) -> &mut Suspension {
+        // SAFETY: the stack is ours, and we are borrowed mutably.
+        unsafe { (*self.stack().suspension()).as_mut() }.expect("a suspended call")
     }
 
     /// The store that it is of.
+    #[inline]
     pub fn store(&self) -> StoreId {
-        self.func.store
+        self.suspension().func.store
     }
 
     /// The function that was called.
+    #[inline]
     pub fn func(&self) -> FuncHandle {
-        self.func
+        self.suspension().func
     }
 
     /// Why it was suspended.
+    #[inline]
     pub fn cause(&self) -> &Cause {
-        &self.cause
+        &self.suspension().cause
     }
 
     /// The host function that it stands in.
+    #[inline]
     pub fn host_func(&self) -> Option<FuncHandle> {
-        match &self.cause {
+        match self.cause() {
             Cause::HostTrap { site, .. } | Cause::HostFuture { site, .. } => {
-                Some(FuncHandle { store: self.func.store, func_ref: site.func })
+                Some(FuncHandle { store: self.store(), func_ref: site.func })
             }
             Cause::OutOfFuel { .. } | Cause::Interrupted { .. } => None,
         }
@@ -205,20 +202,18 @@ impl SuspendedCall {
 
     /// The error that a host function returned; gives the call up.
     pub fn into_host_error(mut self) -> Option<Error> {
-        match self.take_cause() {
+        let cause = &mut self.suspension_mut().cause;
+        match std::mem::replace(cause, Cause::Interrupted { need: 0 }) {
             Cause::HostTrap { error, .. } => Some(error),
             _ => None,
         }
-    }
-
-    fn take_cause(&mut self) -> Cause {
-        std::mem::replace(&mut self.cause, Cause::Interrupted { need: 0 })
     }
 }
 
 impl StoreCore {
     /// Lets a suspended call go on. `inputs` are the results of the host function that it stands
-    /// in, if its cause is [`Cause::HostTrap`]. `values` receives the results if it finishes.
+    /// in, if its cause is [`Cause::HostTrap`]. `results` gets its results when it finishes, in as
+    /// many cells as the larger of the function's parameters and results.
     ///
     /// # Errors
     ///
@@ -226,28 +221,27 @@ impl StoreCore {
     ///
     /// # Panics
     ///
-    /// If there are more inputs than the host function has cells, or more values than the call. If
-    /// a host function panics: with its panic.
+    /// If there are more inputs than the host function has cells. If a host function panics: with
+    /// its panic.
     ///
     /// # Safety
     ///
-    /// The inputs are values of this store, of the types of the host function's results; `values`
-    /// has no more cells than the called function has results. If the cause is
-    /// [`Cause::HostFuture`], [`StoreCore::poll_host`] has said that it is ready.
+    /// The inputs are values of this store, of the types of the host function's results. If the
+    /// cause is [`Cause::HostFuture`], [`StoreCore::poll_host`] has said that it is ready.
     #[inline]
-    pub unsafe fn resume(
+    pub unsafe fn resume<R>(
         &mut self,
         mut call: SuspendedCall,
         inputs: &[RawValue],
-        values: &mut [RawValue],
-    ) -> Result<Outcome, ResumeError> {
+        results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
+    ) -> Result<Outcome<R>, ResumeError> {
         if call.store() != self.id() {
             return Err(ResumeError::Refused(call, Refusal::WrongStore));
         }
         if !self.has_room() {
             return Err(ResumeError::Refused(call, Refusal::NestedTooDeep));
         }
-        match &mut call.cause {
+        match &mut call.suspension_mut().cause {
             Cause::HostTrap { site, .. } => {
                 // SAFETY: the call is ours.
                 unsafe { site.values()[..inputs.len()].copy_from_slice(inputs) };
@@ -262,30 +256,32 @@ impl StoreCore {
                 }
             }
             Cause::Interrupted { need } => {
-                if self.engine().config().fuel && self.pay(0, *need).is_none() {
-                    call.cause = Cause::OutOfFuel { need: *need, overdraft: 0 };
+                let need = *need;
+                if self.engine().config().fuel && self.pay(0, need).is_none() {
+                    call.suspension_mut().cause = Cause::OutOfFuel { need, overdraft: 0 };
                     return Ok(Outcome::Suspended(call));
                 }
             }
         }
-        let stack = match call.place.take().expect("a suspended call stands somewhere") {
-            Place::Wasm(stack) => stack,
-            Place::Host(results) => {
-                values.copy_from_slice(&results[..values.len()]);
-                return Ok(Outcome::Finished);
-            }
-        };
-        assert!(values.len() <= call.cells as usize, "more cells than results");
+        let stack = call.stack.take().expect("a suspended call has a stack");
+        // SAFETY: the call was ours, and so was the stack.
+        let suspension = unsafe { (*stack.suspension()).take() };
+        let Suspension { func, cells, mode, direct, cause } = suspension.expect("a suspended call");
+        // The error was looked at, the future is done.
+        drop(cause);
+        if direct {
+            // SAFETY: the stack is ours.
+            let values = results(self, unsafe { stack.cells(cells as usize).as_ref() });
+            self.keep_stack(stack);
+            return Ok(Outcome::Finished(values));
+        }
         traps::prepare_thread();
-        let (func, cells, mode) = (call.func, call.cells, call.mode);
-        drop(call);
         let sp = stack.standing().sp;
         self.begin_again(stack, mode);
         // SAFETY: the activation was begun on the call's stack, which stands as it was left, but
         // for the cells of the host function's results.
-        let left = unsafe { self.run(|limits| arch::resume(limits, sp)) };
-        match left {
-            Ok(left) => Ok(self.left(left, func, cells, values)),
+        match unsafe { self.run(|limits| arch::resume(limits, sp)) } {
+            Ok(left) => Ok(self.left(left, func, cells, results)),
             Err(error) => Err(ResumeError::Ended(error)),
         }
     }
@@ -312,12 +308,15 @@ impl StoreCore {
         }
 
         self.check(call.store(), "suspended call");
-        let Cause::HostFuture { future, site } = &mut call.cause else {
+        let stack = call.stack().clone();
+        let Suspension { cause: Cause::HostFuture { future, site }, mode, direct, .. } =
+            call.suspension_mut()
+        else {
             panic!("the call does not wait for a host function");
         };
-        match &call.place {
-            Some(Place::Wasm(stack)) => self.begin_again(stack.clone(), call.mode),
-            Some(Place::Host(_)) | None => self.begin_direct(call.mode),
+        match direct {
+            true => self.begin_direct(*mode),
+            false => self.begin_again(stack, *mode),
         }
         let store: *mut StoreCore = self;
         let _guard = Guard(store);
@@ -336,9 +335,10 @@ impl StoreCore {
         if call.store() != self.id() {
             return None;
         }
-        Some(match &call.place {
-            Some(Place::Wasm(stack)) => Trace::of_standing(stack, stack.standing()),
-            Some(Place::Host(_)) | None => Trace::default(),
+        let stack = call.stack();
+        Some(match call.suspension().direct {
+            true => Trace::default(),
+            false => Trace::of_standing(stack, stack.standing()),
         })
     }
 
@@ -355,16 +355,17 @@ impl StoreCore {
 
 impl Drop for SuspendedCall {
     fn drop(&mut self) {
-        if let Some(Place::Wasm(stack)) = self.place.take() {
-            // What the host function was doing ends before its caller's frames do.
-            drop(self.take_cause());
-            stack.release();
-        }
+        let Some(stack) = self.stack.take() else { return };
+        // SAFETY: the stack is ours.
+        let suspension = unsafe { (*stack.suspension()).take() };
+        // What the host function was doing ends before its caller's frames do.
+        drop(suspension);
+        stack.release();
     }
 }
 
 impl std::fmt::Debug for SuspendedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SuspendedCall").field("func", &self.func).finish_non_exhaustive()
+        f.debug_struct("SuspendedCall").field("func", &self.func()).finish_non_exhaustive()
     }
 }

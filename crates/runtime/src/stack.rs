@@ -20,9 +20,11 @@
 
 use crate::arch;
 use crate::mapping::page_size;
+use crate::resumable::Suspension;
 use crate::store::StoreId;
 use crate::value::RawValue;
 use anyhow::{Context, Result};
+use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -45,6 +47,8 @@ pub(crate) struct WasmStack {
     guard: usize,
     reserve: usize,
     pool: Weak<StackPool>,
+    /// The call that is suspended on the stack. Who owns it, as a `SuspendedCall`, uses this.
+    suspension: UnsafeCell<Option<Suspension>>,
     /// The store whose suspended call stands on the stack; 0 if none does.
     suspended_in: AtomicU64,
     /// Where it stands: meaningful while one does.
@@ -64,8 +68,10 @@ pub(crate) struct Standing {
 }
 
 // SAFETY: the stack is plain memory, owned by this value alone; nothing in it is tied to a thread.
+// A suspension is `Send`.
 unsafe impl Send for WasmStack {}
-// SAFETY: a shared reference gives addresses, atomics and a lock.
+// SAFETY: a shared reference gives addresses, atomics and a lock; the suspension's cell is for its
+// owner alone.
 unsafe impl Sync for WasmStack {}
 
 impl WasmStack {
@@ -97,6 +103,7 @@ impl WasmStack {
             guard,
             reserve,
             pool,
+            suspension: UnsafeCell::new(None),
             suspended_in: AtomicU64::new(0),
             standing: Default::default(),
             listed_in: AtomicU64::new(0),
@@ -133,6 +140,12 @@ impl WasmStack {
         // SAFETY: inside of the mapping, whose usable part is larger.
         let first = unsafe { self.base.add(self.size - size) };
         NonNull::slice_from_raw_parts(first.cast(), count)
+    }
+
+    /// Where the suspended call's owner keeps it.
+    #[inline]
+    pub(crate) fn suspension(&self) -> *mut Option<Suspension> {
+        self.suspension.get()
     }
 
     /// Notes that a call of `store` is suspended on the stack. Returns whether the store must put

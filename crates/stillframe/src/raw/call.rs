@@ -90,6 +90,10 @@ impl<P, R> Clone for TypedHandle<P, R> {
 impl<P, R> Copy for TypedHandle<P, R> {}
 
 impl<P: Cells, R: Cells> TypedHandle<P, R> {
+    /// The larger of the numbers of parameters and results.
+    pub(super) const CELLS: usize =
+        if P::TYPES.len() > R::TYPES.len() { P::TYPES.len() } else { R::TYPES.len() };
+
     /// `func`, if it has this type. Panics if it is of another store.
     pub(crate) fn new(core: &StoreCore, func: FuncHandle) -> Result<TypedHandle<P, R>> {
         let ty = core.func_type(func);
@@ -107,8 +111,7 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
     #[inline]
     pub(crate) fn call(&self, core: &mut StoreCore, params: P) -> Result<R> {
         // The number of cells is known when this is compiled; arrays of a few sizes do for all.
-        match const { if P::TYPES.len() > R::TYPES.len() { P::TYPES.len() } else { R::TYPES.len() } }
-        {
+        match Self::CELLS {
             0 | 1 => self.call_in::<1>(core, params),
             2 => self.call_in::<2>(core, params),
             3 | 4 => self.call_in::<4>(core, params),

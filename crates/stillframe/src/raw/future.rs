@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use stillframe_abi::Trap;
-use stillframe_abi::types::FuncType;
+use stillframe_abi::types::{FuncType, ValType};
 use stillframe_runtime::{
     CallError, Cause, FuncHandle, HostCall, HostCode, HostFuture, InstanceHandle, Outcome,
     RawValue, ResumeError, StoreCore,
@@ -141,21 +141,21 @@ impl<T: Send + 'static> HostFunc<T> {
     }
 }
 
-/// Runs a call to its end that `start` begins; it waits for host functions and yields. Returns its
-/// results in `cells`.
+/// Runs a call to its end that `start` begins; it waits for host functions and yields. `results`
+/// gets its results.
 ///
 /// # Safety
 ///
-/// `start` makes a call in asynchronous mode whose results are at most as many as the cells.
-async unsafe fn run<T: Send + 'static>(
+/// `start` makes a call in asynchronous mode.
+async unsafe fn run<T: Send + 'static, R>(
     mut store: StoreContextMut<'_, T>,
-    start: impl FnOnce(&mut StoreCore, &mut [RawValue]) -> Result<Outcome, CallError>,
-    cells: &mut [RawValue],
-) -> Result<()> {
-    let mut outcome = start(store.core, cells).map_err(error::of_call)?;
+    start: impl FnOnce(&mut StoreCore) -> Result<Outcome<R>, CallError>,
+    results: impl Fn(&StoreCore, &[RawValue]) -> R,
+) -> Result<R> {
+    let mut outcome = start(store.core).map_err(error::of_call)?;
     loop {
         let mut call = match outcome {
-            Outcome::Finished => return Ok(()),
+            Outcome::Finished(results) => return Ok(results),
             Outcome::Suspended(call) => call,
         };
         match call.cause() {
@@ -174,8 +174,8 @@ async unsafe fn run<T: Send + 'static>(
             }
             Cause::HostTrap { .. } => unreachable!("asynchronous calls end in such errors"),
         }
-        // SAFETY: without inputs; `cells` as the caller says; what it waited for is ready.
-        outcome = match unsafe { store.core.resume(call, &[], cells) } {
+        // SAFETY: without inputs; what it waited for is ready.
+        outcome = match unsafe { store.core.resume(call, &[], &results) } {
             Ok(outcome) => outcome,
             Err(ResumeError::Ended(failed)) => return Err(error::of_call(failed)),
             // Its fuel has been looked at above, so it is the nesting.
@@ -202,25 +202,27 @@ async fn yield_now() {
 
 /// Calls a function asynchronously, with values whose types are checked here.
 pub(crate) async fn call_async<T: Send + 'static>(
-    mut store: StoreContextMut<'_, T>,
+    store: StoreContextMut<'_, T>,
     func: FuncHandle,
     params: &[Val],
     results: &mut [Val],
 ) -> Result<()> {
-    let (ty, mut cells) = with_params(store.core, func, params, results.len(), |_, ty, cells| {
+    let (ty, cells) = with_params(store.core, func, params, results.len(), |_, ty, cells| {
         Ok((ty.clone(), cells.to_vec()))
     })?;
-    let start = |core: &mut StoreCore, cells: &mut [RawValue]| {
+    let load = |core: &StoreCore, cells: &[RawValue]| -> Vec<Val> {
+        // SAFETY: the call has stored results of the function's type.
+        let load = |(ty, cell): (&ValType, &RawValue)| unsafe { val_of(core, *ty, *cell) };
+        ty.results().iter().zip(cells).map(load).collect()
+    };
+    let start = |core: &mut StoreCore| {
+        let params = |_: &StoreCore, to: &mut [RawValue]| to.copy_from_slice(&cells);
         // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
         // for parameters and results.
-        unsafe { core.call_async(func, cells) }
+        unsafe { core.call_async(func, cells.len(), params, load) }
     };
     // SAFETY: the call above.
-    unsafe { run(store.as_context_mut(), start, &mut cells) }.await?;
-    for ((result, ty), cell) in results.iter_mut().zip(ty.results()).zip(cells) {
-        // SAFETY: the call has stored results of the function's type.
-        *result = unsafe { val_of(store.core, *ty, cell) };
-    }
+    results.copy_from_slice(&unsafe { run(store, start, load) }.await?);
     Ok(())
 }
 
@@ -228,24 +230,22 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
     /// Calls the function asynchronously.
     pub(crate) async fn call_async<T: Send + 'static>(
         &self,
-        mut store: StoreContextMut<'_, T>,
+        store: StoreContextMut<'_, T>,
         params: P,
     ) -> Result<R> {
         params.check(store.core, "argument")?;
-        let mut cells = [RawValue::default(); 16];
-        let cells = &mut cells[..P::TYPES.len().max(R::TYPES.len())];
-        params.store_to(store.core, cells);
         let func = self.func();
-        let start = |core: &mut StoreCore, cells: &mut [RawValue]| {
+        // SAFETY: the call has stored results of the function's type.
+        let results = |core: &StoreCore, cells: &[RawValue]| unsafe { R::load(core, cells) };
+        let start = |core: &mut StoreCore| {
+            let params = |core: &StoreCore, cells: &mut [RawValue]| params.store_to(core, cells);
             // SAFETY: the function's type was compared in `new`, so the cells are of its
             // parameters' types, and references are of this store, as checked; there are cells for
             // all parameters and results.
-            unsafe { core.call_async(func, cells) }
+            unsafe { core.call_async(func, Self::CELLS, params, results) }
         };
         // SAFETY: the call above.
-        unsafe { run(store.as_context_mut(), start, cells) }.await?;
-        // SAFETY: the call has stored results of the function's type.
-        Ok(unsafe { R::load(store.core, cells) })
+        unsafe { run(store, start, results) }.await
     }
 }
 
@@ -254,7 +254,6 @@ pub(crate) async fn start_async<T: Send + 'static>(
     store: StoreContextMut<'_, T>,
     instance: InstanceHandle,
 ) -> Result<()> {
-    let start = |core: &mut StoreCore, _: &mut [RawValue]| core.start_async(instance);
-    // SAFETY: a start function has no results.
-    unsafe { run(store, start, &mut []) }.await
+    // SAFETY: the call is made in asynchronous mode.
+    unsafe { run(store, |core| core.start_async(instance), |_, _| ()) }.await
 }

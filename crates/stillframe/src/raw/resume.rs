@@ -55,14 +55,11 @@ impl Suspended {
         if expected != found {
             return Err(self.refused(ResumeRefused::OutputCount { expected, found }));
         }
-        with_array::<RawValue, 16, _>(found, RawValue::default(), |cells| {
-            let suspended = self.resume_in(core, inputs, cells)?;
-            if suspended.is_none() {
-                // SAFETY: the call has finished, with results of the function's type.
-                unsafe { load(core, &ty, cells, outputs) };
-            }
-            Ok(suspended)
-        })
+        let results = |core: &StoreCore, cells: &[RawValue]| {
+            // SAFETY: the call has finished, with results of the function's type.
+            unsafe { load(core, &ty, cells, outputs) };
+        };
+        self.resume_with(core, inputs, results).map(Result::err)
     }
 
     /// The same for a call whose results are known to be `R`.
@@ -72,56 +69,47 @@ impl Suspended {
         core: &mut StoreCore,
         inputs: &[Val],
     ) -> Result<Result<R, Suspended>, ResumeError<Suspended>> {
-        let mut cells = [RawValue::default(); 16];
-        let cells = &mut cells[..R::TYPES.len()];
-        Ok(match self.resume_in(core, inputs, cells)? {
+        let results = |core: &StoreCore, cells: &[RawValue]| {
             // SAFETY: the call has finished; its function's results are `R`, as `call_resumable`
             // of a `TypedHandle` made it.
-            None => Ok(unsafe { R::load(core, cells) }),
-            Some(suspended) => Err(suspended),
-        })
+            unsafe { R::load(core, cells) }
+        };
+        self.resume_with(core, inputs, results)
     }
 
-    /// Lets it go on; its results come into `cells`, which are as many as the function has results.
+    /// Lets it go on; `results` gets its results.
     #[inline]
-    fn resume_in(
+    fn resume_with<R>(
         self,
         core: &mut StoreCore,
         inputs: &[Val],
-        cells: &mut [RawValue],
-    ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
+        results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
+    ) -> Result<Result<R, Suspended>, ResumeError<Suspended>> {
         if self.0.store() != core.id() {
             return Err(self.refused(ResumeRefused::WrongStore));
         }
-        let Some(host) = self.0.host_func() else {
-            return self.resume_with(core, &[], cells);
-        };
-        let ty = core.func_type(host);
-        if let Err(reason) = check_inputs(core, &ty, inputs) {
-            return Err(self.refused(reason));
-        }
-        with_array::<RawValue, 16, _>(inputs.len(), RawValue::default(), |values| {
-            for (value, (input, ty)) in values.iter_mut().zip(inputs.iter().zip(ty.results())) {
-                *value = cell_of(core, *ty, input, || "input").expect("checked above");
+        let resumed = match self.0.host_func() {
+            // SAFETY: without inputs; only calls made by `call_async` wait for futures, and those
+            // are not resumed here.
+            None => unsafe { core.resume(self.0, &[], results) },
+            Some(host) => {
+                let ty = core.func_type(host);
+                if let Err(reason) = check_inputs(core, &ty, inputs) {
+                    return Err(self.refused(reason));
+                }
+                with_array::<RawValue, 4, _>(inputs.len(), RawValue::default(), |cells| {
+                    for (cell, (input, ty)) in cells.iter_mut().zip(inputs.iter().zip(ty.results()))
+                    {
+                        *cell = cell_of(core, *ty, input, || "input").expect("checked above");
+                    }
+                    // SAFETY: the inputs have been checked against the host function's results.
+                    unsafe { core.resume(self.0, cells, results) }
+                })
             }
-            self.resume_with(core, values, cells)
-        })
-    }
-
-    /// `inputs` have been checked against the host function's results, and `cells` are no more than
-    /// the called function has results.
-    #[inline]
-    fn resume_with(
-        self,
-        core: &mut StoreCore,
-        inputs: &[RawValue],
-        cells: &mut [RawValue],
-    ) -> Result<Option<Suspended>, ResumeError<Suspended>> {
-        // SAFETY: the inputs are as the callers say; only calls made by `call_async` wait for
-        // futures, and those are not resumed here.
-        match unsafe { core.resume(self.0, inputs, cells) } {
-            Ok(Outcome::Finished) => Ok(None),
-            Ok(Outcome::Suspended(call)) => Ok(Some(Suspended(call))),
+        };
+        match resumed {
+            Ok(Outcome::Finished(results)) => Ok(Ok(results)),
+            Ok(Outcome::Suspended(call)) => Ok(Err(Suspended(call))),
             Err(stillframe_runtime::ResumeError::Ended(error)) => {
                 Err(ResumeError::Ended(error::of_call(error)))
             }
@@ -185,14 +173,16 @@ pub(crate) fn call_resumable(
     results: &mut [Val],
 ) -> Result<Option<Suspended>> {
     with_params(core, func, params, results.len(), |core, ty, cells| {
+        let params = |_: &StoreCore, to: &mut [RawValue]| to.copy_from_slice(cells);
+        let results = |core: &StoreCore, cells: &[RawValue]| {
+            // SAFETY: the call has stored results of the function's type.
+            unsafe { load(core, ty, cells, results) };
+        };
         // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
         // for parameters and results.
-        match unsafe { core.call_resumable(func, cells) }.map_err(error::of_call)? {
-            Outcome::Finished => {
-                // SAFETY: the call has stored results of the function's type.
-                unsafe { load(core, ty, cells, results) };
-                Ok(None)
-            }
+        let called = unsafe { core.call_resumable(func, cells.len(), params, results) };
+        match called.map_err(error::of_call)? {
+            Outcome::Finished(()) => Ok(None),
             Outcome::Suspended(call) => Ok(Some(Suspended(call))),
         }
     })
@@ -207,16 +197,14 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
         params: P,
     ) -> Result<Result<R, Suspended>> {
         params.check(core, "argument")?;
-        let mut cells = [RawValue::default(); 16];
-        let cells = &mut cells[..P::TYPES.len().max(R::TYPES.len())];
-        params.store_to(core, cells);
-        let func = self.func();
+        let params = |core: &StoreCore, cells: &mut [RawValue]| params.store_to(core, cells);
+        // SAFETY: the call has stored results of the function's type.
+        let results = |core: &StoreCore, cells: &[RawValue]| unsafe { R::load(core, cells) };
         // SAFETY: the function's type was compared in `new`, so the cells are of its parameters'
         // types, and references are of this store, as checked; there are cells for all parameters
         // and results.
-        match unsafe { core.call_resumable(func, cells) } {
-            // SAFETY: the call has stored results of the function's type.
-            Ok(Outcome::Finished) => Ok(Ok(unsafe { R::load(core, cells) })),
+        match unsafe { core.call_resumable(self.func(), Self::CELLS, params, results) } {
+            Ok(Outcome::Finished(results)) => Ok(Ok(results)),
             Ok(Outcome::Suspended(call)) => Ok(Err(Suspended(call))),
             Err(error) => Err(error::of_call(error)),
         }
