@@ -6,8 +6,9 @@
 //!
 //! `call.rs` begins and ends them. `resumable.rs` takes one off the list and lets it go on later.
 
+use crate::builtins::Stop;
 use crate::frames::Trace;
-use crate::resumable::Cause;
+use crate::resumable::{CallRecord, Cause};
 use crate::stack::{Standing, WasmStack};
 use crate::store::StoreCore;
 use crate::traps;
@@ -21,13 +22,71 @@ use stillframe_abi::{Trap, VMRuntimeLimits};
 pub(crate) struct Activation {
     /// The wasm stack; `None` for a host function that the host called straight.
     pub(crate) stack: Option<Arc<WasmStack>>,
-    /// The limits as the activation before left them.
-    pub(crate) outer: SavedLimits,
     pub(crate) mode: Mode,
 }
 
+/// The activations of a store, outermost first.
+#[derive(Default)]
+pub(crate) struct Activations {
+    list: Vec<Activation>,
+    /// The limits as each activation but the innermost has left them, outermost first.
+    left: Vec<SavedLimits>,
+}
+
+impl Activations {
+    /// The innermost one.
+    #[inline]
+    pub(crate) fn innermost(&self) -> Option<&Activation> {
+        self.list.last()
+    }
+
+    /// Number of activations.
+    #[inline]
+    pub(crate) fn depth(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The activations with the limits as they left them, innermost first; `limits` are the
+    /// store's.
+    pub(crate) fn with_limits(
+        &self,
+        limits: &VMRuntimeLimits,
+    ) -> impl Iterator<Item = (&Activation, SavedLimits)> {
+        let limits =
+            std::iter::once(SavedLimits::of(limits)).chain(self.left.iter().rev().copied());
+        self.list.iter().rev().zip(limits)
+    }
+
+    /// Begins one inside of the innermost.
+    #[inline]
+    fn push(&mut self, activation: Activation, limits: &VMRuntimeLimits) {
+        if !self.list.is_empty() {
+            self.left.push(SavedLimits::of(limits));
+        }
+        self.list.push(activation);
+    }
+
+    /// Ends the innermost one; the limits are those of the one around it.
+    #[inline]
+    fn pop(&mut self, limits: &VMRuntimeLimits) -> Activation {
+        match self.left.pop() {
+            Some(outer) => outer.restore(limits),
+            None => {
+                limits.last_wasm_exit_fp.set(0);
+                limits.last_wasm_exit_pc.set(0);
+                limits.last_wasm_entry_sp.set(0);
+            }
+        }
+        self.list.pop().expect("an activation is being left")
+    }
+}
+
 /// What may become of a call that cannot go on now.
+///
+/// A word, so that an [`Activation`] has no padding: whole words are copied, and for one that was
+/// written in parts just before the processor would wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
 pub(crate) enum Mode {
     /// It ends in an error.
     Plain,
@@ -48,10 +107,6 @@ pub(crate) struct SavedLimits {
 }
 
 impl SavedLimits {
-    /// The limits of a store in which nothing runs.
-    const IDLE: SavedLimits =
-        SavedLimits { stack_limit: 0, exit_fp: 0, exit_pc: 0, exit_sp: 0, entry_sp: 0 };
-
     pub(crate) fn of(limits: &VMRuntimeLimits) -> SavedLimits {
         SavedLimits {
             stack_limit: limits.stack_limit.get(),
@@ -77,8 +132,6 @@ pub(crate) enum Pending {
     Error(Error),
     /// A panic of host code.
     Panic(Box<dyn Any + Send>),
-    /// The call is suspended.
-    Suspend(Cause),
 }
 
 /// A call that did not finish.
@@ -87,7 +140,7 @@ pub struct CallError {
     /// A [`Trap`], or the error that a host function returned.
     pub error: Error,
     /// Where wasm stood, if it was entered.
-    pub trace: Option<Trace>,
+    pub trace: Option<Box<Trace>>,
 }
 
 impl From<Trap> for CallError {
@@ -109,60 +162,46 @@ impl StoreCore {
     pub(crate) fn has_room(&self) -> bool {
         let config = self.engine().config();
         traps::host_stack_left().is_none_or(|left| left >= config.host_stack_reserve)
-            && self.activations.len() < config.max_nested_calls
+            && self.activations.depth() < config.max_nested_calls
     }
 
     /// Begins an activation on a stack that nobody uses; wasm has not been entered yet.
     #[inline]
     pub(crate) fn begin(&mut self, stack: Arc<WasmStack>, mode: Mode) {
-        let outer = self.outer_limits();
-        self.limits.stack_limit.set(stack.limit());
+        let limit = stack.limit();
+        self.activations.push(Activation { stack: Some(stack), mode }, &self.limits);
+        self.limits.stack_limit.set(limit);
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
-        self.activations.push(Activation { stack: Some(stack), outer, mode });
     }
 
     /// Begins the activation of a host function that the host calls straight.
     pub(crate) fn begin_direct(&mut self, mode: Mode) {
-        let outer = self.outer_limits();
+        self.activations.push(Activation { stack: None, mode }, &self.limits);
         self.limits.last_wasm_entry_sp.set(ENTRY_SP_HOST_DIRECT);
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
-        self.activations.push(Activation { stack: None, outer, mode });
     }
 
     /// Begins the activation of a suspended call anew; it is frozen where it stood.
     #[inline]
     pub(crate) fn begin_again(&mut self, stack: Arc<WasmStack>, mode: Mode) {
-        let outer = self.outer_limits();
-        let at = stack.standing();
-        self.limits.stack_limit.set(stack.limit());
+        let (at, limit) = (stack.standing(), stack.limit());
+        stack.resume();
+        self.activations.push(Activation { stack: Some(stack), mode }, &self.limits);
+        self.limits.stack_limit.set(limit);
         self.limits.last_wasm_exit_fp.set(at.fp);
         self.limits.last_wasm_exit_pc.set(at.pc);
         self.limits.last_wasm_exit_sp.set(at.sp);
         // What entered it has returned long since.
         self.limits.last_wasm_entry_sp.set(0);
-        stack.resume();
-        self.activations.push(Activation { stack: Some(stack), outer, mode });
     }
 
-    /// The limits that a new activation puts back when it ends. For the outermost one they are
-    /// known, and not read: the stubs of the call before may have written them just now, in words,
-    /// and the compiler reads them in pairs, which the processor would wait for.
-    #[inline]
-    fn outer_limits(&self) -> SavedLimits {
-        match self.activations.is_empty() {
-            true => SavedLimits::IDLE,
-            false => SavedLimits::of(&self.limits),
-        }
-    }
-
-    /// Ends the innermost activation: its stack goes back, the limits are those of the one before.
+    /// Ends the innermost activation: its stack goes back, the limits are those of the one around
+    /// it.
     #[inline]
     pub(crate) fn end(&mut self) {
-        let activation = self.activations.pop().expect("an activation is being left");
-        activation.outer.restore(&self.limits);
-        if let Some(stack) = activation.stack {
+        if let Some(stack) = self.activations.pop(&self.limits).stack {
             self.keep_stack(stack);
         }
     }
@@ -176,24 +215,37 @@ impl StoreCore {
     }
 
     /// Takes the innermost activation off the list; it is frozen, and its stack stays as it is.
-    /// Returns the stack and the mode.
+    /// Returns the stack.
     #[inline]
-    pub(crate) fn suspend(&mut self) -> (Option<Arc<WasmStack>>, Mode) {
-        let Activation { stack, outer, mode } =
-            self.activations.pop().expect("an activation is being suspended");
-        if let Some(stack) = &stack {
-            let limits = &self.limits;
-            let at = Standing {
-                fp: limits.last_wasm_exit_fp.get(),
-                pc: limits.last_wasm_exit_pc.get(),
-                sp: limits.last_wasm_exit_sp.get(),
-            };
-            if stack.suspend(self.id(), at) {
-                self.list_suspended(stack);
-            }
+    pub(crate) fn suspend(&mut self) -> Option<Arc<WasmStack>> {
+        let limits = &self.limits;
+        let at = Standing {
+            fp: limits.last_wasm_exit_fp.get(),
+            pc: limits.last_wasm_exit_pc.get(),
+            sp: limits.last_wasm_exit_sp.get(),
+        };
+        let stack = self.activations.pop(&self.limits).stack;
+        if let Some(stack) = &stack
+            && stack.suspend(self.id(), at)
+        {
+            self.list_suspended(stack);
         }
-        outer.restore(&self.limits);
-        (stack, mode)
+        stack
+    }
+
+    /// Notes why the innermost activation is to be suspended.
+    #[inline(always)]
+    pub(crate) fn stop(&mut self, cause: Cause) -> Stop {
+        let activation = self.activations.innermost().expect("an activation is being suspended");
+        let stack = activation.stack.as_ref().expect("wasm runs on a wasm stack");
+        // SAFETY: the activation owns the stack.
+        let record: Option<&mut CallRecord> = unsafe { (*stack.record()).as_mut() };
+        let record = record.expect("a call that can be suspended has a record");
+        debug_assert!(record.cause.is_none(), "it runs");
+        // SAFETY: a valid place. Nothing is there that would have to be dropped, which the compiler
+        // does not know.
+        unsafe { std::ptr::write(&mut record.cause, Some(cause)) };
+        Stop::Suspend
     }
 
     /// Puts a stack into the list of those with suspended calls. Drops those from the list that are

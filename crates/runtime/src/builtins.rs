@@ -8,7 +8,6 @@ use crate::activation::Pending;
 use crate::arch::{Answer, Status};
 use crate::host::{self, HostFunction};
 use crate::instance::Instance;
-use crate::resumable::Cause;
 use crate::store::StoreCore;
 use crate::value::RawValue;
 use anyhow::{Error, Result};
@@ -20,8 +19,8 @@ use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
 pub(crate) enum Stop {
     /// The call ends: a trap, or an error of host code.
     End(Error),
-    /// The call is suspended.
-    Suspend(Cause),
+    /// The call is suspended; its record says why.
+    Suspend,
 }
 
 impl From<Error> for Stop {
@@ -40,17 +39,18 @@ unsafe fn answer<E: Into<Stop>>(
     store: NonNull<StoreCore>,
     body: impl FnOnce() -> Result<u64, E>,
 ) -> Answer {
-    let (pending, status) = match catch_unwind(AssertUnwindSafe(body)) {
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    // SAFETY: the caller's; the body's borrow has ended.
+    let store = unsafe { &mut *store.as_ptr() };
+    store.pending = Some(match outcome {
         Ok(Ok(value)) => return Answer { value, status: Status::GO_ON },
         Ok(Err(stop)) => match stop.into() {
-            Stop::End(error) => (Pending::Error(error), Status::LEAVE),
-            Stop::Suspend(cause) => (Pending::Suspend(cause), Status::SUSPEND),
+            Stop::End(error) => Pending::Error(error),
+            Stop::Suspend => return Answer { value: 0, status: Status::SUSPEND },
         },
-        Err(panic) => (Pending::Panic(panic), Status::LEAVE),
-    };
-    // SAFETY: the caller's; the body's borrow has ended.
-    unsafe { (*store.as_ptr()).pending = Some(pending) };
-    Answer { value: 0, status }
+        Err(panic) => Pending::Panic(panic),
+    });
+    Answer { value: 0, status: Status::LEAVE }
 }
 
 /// The instance whose context is at `vmctx`.

@@ -3,7 +3,7 @@
 use crate::activation::{CallError, Mode, Pending};
 use crate::arch::{self, Status};
 use crate::host;
-use crate::resumable::{Outcome, SuspendedCall, Suspension};
+use crate::resumable::{CallRecord, Outcome, SuspendedCall};
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, StoreCore};
 use crate::traps::{self, CallState};
@@ -20,7 +20,7 @@ use stillframe_abi::{Trap, VMRuntimeLimits};
 pub(crate) enum Left {
     /// It returned.
     Finished,
-    /// It is to be suspended; the store's `pending` says why.
+    /// It is to be suspended; its record says why.
     Suspended,
 }
 
@@ -189,12 +189,15 @@ impl StoreCore {
         unsafe {
             values.cast::<RawValue>().write_bytes(0, cells);
             params(self, &mut *values);
+            let cells = cells as u32;
+            *stack.record() = Some(CallRecord { func, cells, mode, direct: false, cause: None });
         }
         // SAFETY: the reference is of this store.
         if unsafe { is_host(&func_ref) } {
             // SAFETY: the context is a host function's of this store; the cells are at the top of
             // the stack.
-            let outcome = unsafe { host::call_direct_suspendable(self, func, stack, cells, mode) }?;
+            let outcome =
+                unsafe { host::call_direct_suspendable(self, func_ref, stack, cells, mode) }?;
             return Ok(match outcome {
                 Outcome::Suspended(call) => Outcome::Suspended(call),
                 Outcome::Finished(stack) => {
@@ -221,7 +224,7 @@ impl StoreCore {
                 arch::enter(limits, top_address, entry, func_ref.vmctx, func_ref.wasm_call, top)
             })
         }?;
-        Ok(self.left(left, func, cells as u32, results))
+        Ok(self.left(left, cells as u32, results))
     }
 
     /// Runs wasm in the innermost activation, until it returns or is to be suspended; otherwise the
@@ -260,25 +263,19 @@ impl StoreCore {
     pub(crate) fn left<R>(
         &mut self,
         left: Left,
-        func: FuncHandle,
         cells: u32,
         results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
     ) -> Outcome<R> {
         if left == Left::Finished {
-            let activation = self.activations.last().expect("the call that has finished");
+            let activation = self.activations.innermost().expect("the call that has finished");
             let stack = activation.stack.as_ref().expect("wasm runs on a wasm stack");
             // SAFETY: the cells lie on a stack that wasm has left.
             let values = results(self, unsafe { stack.cells(cells as usize).as_ref() });
             self.end();
             return Outcome::Finished(values);
         }
-        let Some(Pending::Suspend(cause)) = self.pending.take() else {
-            unreachable!("who suspends says why");
-        };
-        let (stack, mode) = self.suspend();
-        let stack = stack.expect("wasm runs on a wasm stack");
-        let suspension = Suspension { func, cause, cells, mode, direct: false };
-        Outcome::Suspended(SuspendedCall::new(stack, suspension))
+        let stack = self.suspend().expect("wasm runs on a wasm stack");
+        Outcome::Suspended(SuspendedCall::new(stack))
     }
 
     /// A stack for a new activation; this thread is ready for wasm then.
@@ -304,7 +301,7 @@ impl StoreCore {
         };
         match pending {
             Pending::Error(error) => {
-                let trace = Some(self.trace());
+                let trace = Some(Box::new(self.trace()));
                 self.faulted = None;
                 self.end();
                 CallError { error, trace }
@@ -313,7 +310,6 @@ impl StoreCore {
                 self.end();
                 resume_unwind(payload)
             }
-            Pending::Suspend(_) => unreachable!("a suspension has a status of its own"),
         }
     }
 }

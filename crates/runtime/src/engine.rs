@@ -111,11 +111,13 @@ impl EngineShared {
     }
 
     /// The settings.
+    #[inline]
     pub fn config(&self) -> &RuntimeConfig {
         &self.config
     }
 
     /// The epoch counter's value.
+    #[inline]
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
     }

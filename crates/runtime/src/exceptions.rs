@@ -122,7 +122,7 @@ impl StoreCore {
     /// [`UncaughtException`] if nobody in the innermost activation does.
     pub(crate) fn throw(&mut self, exception: u64) -> Result<u64> {
         let uncaught = || Error::new(UncaughtException(()));
-        let activation = self.activations.last().ok_or_else(uncaught)?;
+        let activation = self.activations.innermost().ok_or_else(uncaught)?;
         let stack = activation.stack.as_ref().ok_or_else(uncaught)?;
         let read = reader(stack);
         let mut return_address = self.limits.last_wasm_exit_pc.get();

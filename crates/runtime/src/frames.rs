@@ -5,7 +5,6 @@
 //! row in a frame table (trampolines) is passed over. The stack is read through a function that
 //! checks every address against the wasm stack's bounds.
 
-use crate::activation::SavedLimits;
 use crate::code;
 use crate::module::CompiledModule;
 use crate::stack::{Standing, WasmStack};
@@ -154,14 +153,13 @@ impl StoreCore {
     /// function, or between a trap and the end of its activation.
     pub fn trace(&self) -> Trace {
         let mut frames = Collector::default();
-        let mut limits = SavedLimits::of(&self.limits);
-        for (depth, activation) in self.activations.iter().rev().enumerate() {
+        let activations = self.activations.with_limits(&self.limits);
+        for (depth, (activation, limits)) in activations.enumerate() {
             let left = limits.exit_pc != 0;
             if let Some(stack) = activation.stack.as_ref().filter(|_| left) {
                 let start = self.exit_place(limits.exit_pc, depth);
                 frames.add(start, limits.exit_fp, stack, depth);
             }
-            limits = activation.outer;
         }
         frames.finish()
     }

@@ -3,7 +3,7 @@
 use crate::activation::{CallError, Mode};
 use crate::builtins::Stop;
 use crate::engine::builtin_table;
-use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall, Suspension};
+use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall};
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
@@ -139,7 +139,8 @@ unsafe fn call(
     match &function.code {
         HostCode::Sync(closure) => Called::Returned(closure(HostCall { store, caller, values })),
         HostCode::Async(closure) => {
-            let mode = store.activations.last().map_or(Mode::Plain, |activation| activation.mode);
+            let mode =
+                store.activations.innermost().map_or(Mode::Plain, |activation| activation.mode);
             match mode {
                 Mode::Async => Called::Waits(closure(HostCall { store, caller, values })),
                 Mode::Plain | Mode::Resumable => Called::Returned(Err(not_async())),
@@ -176,20 +177,20 @@ pub(crate) unsafe fn call_from_wasm(
         return Ok(());
     }
     // SAFETY: the caller's; the host function has returned.
-    let store = unsafe { function.store.as_ref() };
+    let store = unsafe { &mut *function.store.as_ptr() };
     let site = HostSite {
         func: NonNull::from(&function.func_ref),
         values: NonNull::new(values).expect("cells lie on a wasm stack"),
         cells: function.cells as u32,
     };
-    let mode = store.activations.last().map(|activation| activation.mode);
+    let mode = store.activations.innermost().map(|activation| activation.mode);
     Err(match (called, mode) {
         (Called::Returned(Ok(())), _) => unreachable!("returned above"),
         (Called::Returned(Err(error)), Some(Mode::Resumable)) => {
-            Stop::Suspend(Cause::HostTrap { error, site })
+            store.stop(Cause::HostTrap { error, site })
         }
         (Called::Returned(Err(error)), _) => Stop::End(error),
-        (Called::Waits(future), _) => Stop::Suspend(Cause::HostFuture { future, site }),
+        (Called::Waits(future), _) => store.stop(Cause::HostFuture { future, site }),
     })
 }
 
@@ -247,17 +248,18 @@ pub(crate) unsafe fn call_direct(
 /// As for [`call_direct`].
 pub(crate) unsafe fn call_direct_suspendable(
     store: &mut StoreCore,
-    func: FuncHandle,
+    func_ref: VMFuncRef,
     stack: Arc<WasmStack>,
     cells: usize,
     mode: Mode,
 ) -> Result<Outcome<Arc<WasmStack>>, CallError> {
-    let func_ref = store.func_ref(func);
     let mut values = stack.cells(cells);
     let first = values.cast();
     // SAFETY: the caller's; nobody else uses the stack.
     let called = unsafe { call_in_activation(store, func_ref, values.as_mut(), mode) };
-    let site = HostSite { func: func.func_ref, values: first, cells: cells as u32 };
+    // SAFETY: the stack is ours; the call has a record on it.
+    let record = unsafe { (*stack.record()).as_mut() }.expect("the call has a record");
+    let site = HostSite { func: record.func.func_ref, values: first, cells: cells as u32 };
     let cause = match called {
         Called::Returned(Ok(())) => return Ok(Outcome::Finished(stack)),
         Called::Returned(Err(error)) if mode == Mode::Resumable => Cause::HostTrap { error, site },
@@ -267,8 +269,8 @@ pub(crate) unsafe fn call_direct_suspendable(
         }
         Called::Waits(future) => Cause::HostFuture { future, site },
     };
-    let suspension = Suspension { func, cause, cells: cells as u32, mode, direct: true };
-    Ok(Outcome::Suspended(SuspendedCall::new(stack, suspension)))
+    (record.cause, record.direct) = (Some(cause), true);
+    Ok(Outcome::Suspended(SuspendedCall::new(stack)))
 }
 
 impl HostCall<'_> {

@@ -60,6 +60,7 @@ enum AtDeadline {
 
 impl StoreCore {
     /// Sets the fuel that is left to `fuel` units. An overdraft is forgotten.
+    #[inline]
     pub fn set_fuel(&mut self, fuel: u64) {
         let in_hand = fuel.min(self.fuel_in_hand_max());
         self.fuel_reserve = fuel - in_hand;
@@ -84,6 +85,7 @@ impl StoreCore {
     }
 
     /// The fuel that is left, in units; 0 if it is overdrawn.
+    #[inline]
     pub fn fuel(&self) -> u64 {
         let consumed = self.limits.fuel_consumed.get();
         if consumed <= 0 {
@@ -102,11 +104,13 @@ impl StoreCore {
         }
     }
 
+    #[inline]
     fn fuel_in_hand_max(&self) -> u64 {
         self.fuel_slice.map_or(u64::MAX, NonZeroU64::get).min(i64::MAX as u64)
     }
 
     /// Moves fuel from the reserve so that `need` units can be spent.
+    #[inline]
     pub(crate) fn refill_fuel(&mut self, need: i64) -> Refill {
         let consumed = i128::from(self.limits.fuel_consumed.get());
         let need = i128::from(need);
@@ -123,6 +127,7 @@ impl StoreCore {
     }
 
     /// Takes the overdraft out of the store: it is the suspended call's debt now.
+    #[inline]
     fn take_overdraft(&mut self) -> u64 {
         let overdraft = self.limits.fuel_consumed.get().max(0);
         if overdraft > 0 {
@@ -133,6 +138,7 @@ impl StoreCore {
 
     /// Pays a debt and puts `need` units in hand; `None` if there is too little for both, and then
     /// nothing has changed.
+    #[inline]
     pub(crate) fn pay(&mut self, debt: u64, need: i64) -> Option<()> {
         let left = self.fuel().checked_sub(debt)?;
         if left < need as u64 {
@@ -159,17 +165,17 @@ impl StoreCore {
     /// `need` units must be left for wasm to go on.
     pub(crate) fn checkpoint(&mut self, need: i64) -> Result<(), Stop> {
         let (fuel, epochs) = (self.engine().config().fuel, self.engine().config().epochs);
-        let mode = self.activations.last().map_or(Mode::Plain, |activation| activation.mode);
+        let mode = self.activations.innermost().map_or(Mode::Plain, |activation| activation.mode);
         if fuel {
             match (self.refill_fuel(need), mode) {
                 (Refill::NotNeeded, _) => {}
                 (Refill::Done, Mode::Async) if self.fuel_slice.is_some() => {
-                    return Err(Stop::Suspend(Cause::Interrupted { need }));
+                    return Err(self.stop(Cause::Interrupted { need }));
                 }
                 (Refill::Done, _) => {}
                 (Refill::TooLittle, Mode::Resumable) => {
                     let overdraft = self.take_overdraft();
-                    return Err(Stop::Suspend(Cause::OutOfFuel { need, overdraft }));
+                    return Err(self.stop(Cause::OutOfFuel { need, overdraft }));
                 }
                 (Refill::TooLittle, _) => return Err(Stop::End(Error::new(Trap::OutOfFuel))),
             }
@@ -178,7 +184,7 @@ impl StoreCore {
             return match (self.at_deadline()?, mode) {
                 (AtDeadline::GoOn, _) => Ok(()),
                 (AtDeadline::Suspend, Mode::Resumable | Mode::Async) => {
-                    Err(Stop::Suspend(Cause::Interrupted { need }))
+                    Err(self.stop(Cause::Interrupted { need }))
                 }
                 (AtDeadline::Suspend, Mode::Plain) | (AtDeadline::Trap, _) => {
                     Err(Stop::End(Error::new(Trap::Interrupt)))

@@ -94,23 +94,24 @@ impl HostSite {
     }
 }
 
-/// What is known of a suspended call, beside where it stands. It is kept with the stack, so that
-/// the call can be handed around as one word.
-pub(crate) struct Suspension {
+/// What is known of a call that can be suspended. It is kept with the stack that the call runs or
+/// stands on, so that a suspended call can be handed around as one word.
+pub(crate) struct CallRecord {
     /// The function that was called, and its store.
     pub(crate) func: FuncHandle,
-    pub(crate) cause: Cause,
     /// Number of cells at the top of the stack: the call's parameters and results.
     pub(crate) cells: u32,
     pub(crate) mode: Mode,
     /// Whether it stands in a host function that the host called straight: there are no frames.
     pub(crate) direct: bool,
+    /// Why it is suspended; `None` while it runs.
+    pub(crate) cause: Option<Cause>,
 }
 
 /// A call that stopped and can go on, by [`StoreCore::resume`]. Dropping it gives it up.
 pub struct SuspendedCall {
-    /// The stack, which nobody else uses; its suspension is there. `None` only while the call goes
-    /// on or is dropped.
+    /// The stack, which nobody else uses; the call's record is there. `None` only while the call
+    /// goes on or is dropped.
     stack: Option<Arc<WasmStack>>,
 }
 
@@ -128,13 +129,8 @@ unsafe impl Sync for SuspendedCall {}
 pub enum Refusal {
     /// It is of another store.
     WrongStore,
-    /// The store has less fuel than what is needed to go on.
-    NotEnoughFuel {
-        /// What is needed.
-        required: u64,
-        /// What is left in the store.
-        available: u64,
-    },
+    /// The store has less fuel than what its cause says.
+    NotEnoughFuel,
     /// There is no room on the host's stack, or too many calls are nested.
     NestedTooDeep,
 }
@@ -148,45 +144,58 @@ pub enum ResumeError {
     Ended(CallError),
 }
 
+impl Cause {
+    /// The fuel that the store must have for the call to go on, in units.
+    #[inline]
+    pub fn required_fuel(&self) -> u64 {
+        match self {
+            Cause::OutOfFuel { need, overdraft } => overdraft.saturating_add(*need as u64),
+            Cause::Interrupted { need } => *need as u64,
+            Cause::HostTrap { .. } | Cause::HostFuture { .. } => 0,
+        }
+    }
+}
+
 impl SuspendedCall {
     /// The call that is suspended on a stack which the caller owns.
     #[inline]
-    pub(crate) fn new(stack: Arc<WasmStack>, suspension: Suspension) -> SuspendedCall {
-        // SAFETY: the stack is ours.
-        unsafe { *stack.suspension() = Some(suspension) };
+    pub(crate) fn new(stack: Arc<WasmStack>) -> SuspendedCall {
         SuspendedCall { stack: Some(stack) }
     }
 
+    #[inline]
     fn stack(&self) -> &Arc<WasmStack> {
         self.stack.as_ref().expect("a suspended call has a stack")
     }
 
-    fn suspension(&self) -> &Suspension {
+    #[inline]
+    fn record(&self) -> &CallRecord {
         // SAFETY: the stack is ours, so nobody writes to this while we are borrowed.
-        unsafe { (*self.stack().suspension()).as_ref() }.expect("a suspended call")
+        unsafe { (*self.stack().record()).as_ref() }.expect("the call has a record")
     }
 
-    fn suspension_mut(&mut self) -> &mut Suspension {
+    #[inline]
+    fn record_mut(&mut self) -> &mut CallRecord {
         // SAFETY: the stack is ours, and we are borrowed mutably.
-        unsafe { (*self.stack().suspension()).as_mut() }.expect("a suspended call")
+        unsafe { (*self.stack().record()).as_mut() }.expect("the call has a record")
     }
 
     /// The store that it is of.
     #[inline]
     pub fn store(&self) -> StoreId {
-        self.suspension().func.store
+        self.record().func.store
     }
 
     /// The function that was called.
     #[inline]
     pub fn func(&self) -> FuncHandle {
-        self.suspension().func
+        self.record().func
     }
 
     /// Why it was suspended.
     #[inline]
     pub fn cause(&self) -> &Cause {
-        &self.suspension().cause
+        self.record().cause.as_ref().expect("a suspended call has a cause")
     }
 
     /// The host function that it stands in.
@@ -202,9 +211,8 @@ impl SuspendedCall {
 
     /// The error that a host function returned; gives the call up.
     pub fn into_host_error(mut self) -> Option<Error> {
-        let cause = &mut self.suspension_mut().cause;
-        match std::mem::replace(cause, Cause::Interrupted { need: 0 }) {
-            Cause::HostTrap { error, .. } => Some(error),
+        match self.record_mut().cause.take() {
+            Some(Cause::HostTrap { error, .. }) => Some(error),
             _ => None,
         }
     }
@@ -217,7 +225,7 @@ impl StoreCore {
     ///
     /// # Errors
     ///
-    /// If it cannot go on, or ends in an error.
+    /// If it cannot go on, or ends in an error. Boxed, so that what is returned fits registers.
     ///
     /// # Panics
     ///
@@ -234,41 +242,38 @@ impl StoreCore {
         mut call: SuspendedCall,
         inputs: &[RawValue],
         results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
-    ) -> Result<Outcome<R>, ResumeError> {
+    ) -> Result<Outcome<R>, Box<ResumeError>> {
         if call.store() != self.id() {
-            return Err(ResumeError::Refused(call, Refusal::WrongStore));
+            return Err(Box::new(ResumeError::Refused(call, Refusal::WrongStore)));
         }
         if !self.has_room() {
-            return Err(ResumeError::Refused(call, Refusal::NestedTooDeep));
+            return Err(Box::new(ResumeError::Refused(call, Refusal::NestedTooDeep)));
         }
-        match &mut call.suspension_mut().cause {
-            Cause::HostTrap { site, .. } => {
-                // SAFETY: the call is ours.
-                unsafe { site.values()[..inputs.len()].copy_from_slice(inputs) };
-            }
-            Cause::HostFuture { .. } => {}
-            Cause::OutOfFuel { need, overdraft } => {
+        let record = call.record_mut();
+        match &mut record.cause {
+            Some(Cause::OutOfFuel { need, overdraft }) => {
                 if self.pay(*overdraft, *need).is_none() {
-                    let required = overdraft.saturating_add(*need as u64);
-                    let available = self.fuel();
-                    let why = Refusal::NotEnoughFuel { required, available };
-                    return Err(ResumeError::Refused(call, why));
+                    return Err(Box::new(ResumeError::Refused(call, Refusal::NotEnoughFuel)));
                 }
             }
-            Cause::Interrupted { need } => {
+            Some(Cause::Interrupted { need }) => {
                 let need = *need;
                 if self.engine().config().fuel && self.pay(0, need).is_none() {
-                    call.suspension_mut().cause = Cause::OutOfFuel { need, overdraft: 0 };
+                    record.cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
                     return Ok(Outcome::Suspended(call));
                 }
             }
+            Some(Cause::HostTrap { site, .. }) => {
+                // SAFETY: the call is ours.
+                unsafe { site.values()[..inputs.len()].copy_from_slice(inputs) };
+            }
+            Some(Cause::HostFuture { .. }) | None => {}
         }
+        record.cause = None;
+        let (mode, direct, cells) = (record.mode, record.direct, record.cells);
         let stack = call.stack.take().expect("a suspended call has a stack");
-        // SAFETY: the call was ours, and so was the stack.
-        let suspension = unsafe { (*stack.suspension()).take() };
-        let Suspension { func, cells, mode, direct, cause } = suspension.expect("a suspended call");
-        // The error was looked at, the future is done.
-        drop(cause);
+        // It has nothing to give up any more.
+        std::mem::forget(call);
         if direct {
             // SAFETY: the stack is ours.
             let values = results(self, unsafe { stack.cells(cells as usize).as_ref() });
@@ -281,8 +286,8 @@ impl StoreCore {
         // SAFETY: the activation was begun on the call's stack, which stands as it was left, but
         // for the cells of the host function's results.
         match unsafe { self.run(|limits| arch::resume(limits, sp)) } {
-            Ok(left) => Ok(self.left(left, func, cells, results)),
-            Err(error) => Err(ResumeError::Ended(error)),
+            Ok(left) => Ok(self.left(left, cells, results)),
+            Err(error) => Err(Box::new(ResumeError::Ended(error))),
         }
     }
 
@@ -309,8 +314,8 @@ impl StoreCore {
 
         self.check(call.store(), "suspended call");
         let stack = call.stack().clone();
-        let Suspension { cause: Cause::HostFuture { future, site }, mode, direct, .. } =
-            call.suspension_mut()
+        let CallRecord { cause: Some(Cause::HostFuture { future, site }), mode, direct, .. } =
+            call.record_mut()
         else {
             panic!("the call does not wait for a host function");
         };
@@ -327,7 +332,7 @@ impl StoreCore {
 
     /// Ends a suspended call with an error, as if that had happened where it stands.
     pub fn end_suspended(&self, call: SuspendedCall, error: Error) -> CallError {
-        CallError { error, trace: self.trace_suspended(&call) }
+        CallError { error, trace: self.trace_suspended(&call).map(Box::new) }
     }
 
     /// The frames of a suspended call, innermost first; `None` if it is of another store.
@@ -336,7 +341,7 @@ impl StoreCore {
             return None;
         }
         let stack = call.stack();
-        Some(match call.suspension().direct {
+        Some(match call.record().direct {
             true => Trace::default(),
             false => Trace::of_standing(stack, stack.standing()),
         })
@@ -356,10 +361,9 @@ impl StoreCore {
 impl Drop for SuspendedCall {
     fn drop(&mut self) {
         let Some(stack) = self.stack.take() else { return };
-        // SAFETY: the stack is ours.
-        let suspension = unsafe { (*stack.suspension()).take() };
-        // What the host function was doing ends before its caller's frames do.
-        drop(suspension);
+        // SAFETY: the stack is ours. What a host function was doing ends before its caller's frames
+        // do.
+        unsafe { *stack.record() = None };
         stack.release();
     }
 }

@@ -20,7 +20,7 @@
 
 use crate::arch;
 use crate::mapping::page_size;
-use crate::resumable::Suspension;
+use crate::resumable::CallRecord;
 use crate::store::StoreId;
 use crate::value::RawValue;
 use anyhow::{Context, Result};
@@ -47,8 +47,9 @@ pub(crate) struct WasmStack {
     guard: usize,
     reserve: usize,
     pool: Weak<StackPool>,
-    /// The call that is suspended on the stack. Who owns it, as a `SuspendedCall`, uses this.
-    suspension: UnsafeCell<Option<Suspension>>,
+    /// What is known of the call on the stack, if it is one that can be suspended. For the stack's
+    /// owner alone.
+    record: UnsafeCell<Option<CallRecord>>,
     /// The store whose suspended call stands on the stack; 0 if none does.
     suspended_in: AtomicU64,
     /// Where it stands: meaningful while one does.
@@ -68,9 +69,9 @@ pub(crate) struct Standing {
 }
 
 // SAFETY: the stack is plain memory, owned by this value alone; nothing in it is tied to a thread.
-// A suspension is `Send`.
+// A call's record is `Send`.
 unsafe impl Send for WasmStack {}
-// SAFETY: a shared reference gives addresses, atomics and a lock; the suspension's cell is for its
+// SAFETY: a shared reference gives addresses, atomics and a lock; the record is for the stack's
 // owner alone.
 unsafe impl Sync for WasmStack {}
 
@@ -103,7 +104,7 @@ impl WasmStack {
             guard,
             reserve,
             pool,
-            suspension: UnsafeCell::new(None),
+            record: UnsafeCell::new(None),
             suspended_in: AtomicU64::new(0),
             standing: Default::default(),
             listed_in: AtomicU64::new(0),
@@ -118,11 +119,13 @@ impl WasmStack {
     }
 
     /// The address above the highest byte.
+    #[inline]
     pub(crate) fn top(&self) -> usize {
         self.base.as_ptr() as usize + self.size
     }
 
     /// The lowest address wasm frames may use.
+    #[inline]
     pub(crate) fn limit(&self) -> usize {
         self.base.as_ptr() as usize + self.guard + self.reserve
     }
@@ -134,6 +137,7 @@ impl WasmStack {
 
     /// The topmost `count` cells. Resumable calls have their parameters and results there, so that
     /// they do not lie in a frame of the host's.
+    #[inline]
     pub(crate) fn cells(&self, count: usize) -> NonNull<[RawValue]> {
         let size = count * size_of::<RawValue>();
         debug_assert!(size <= USABLE_MIN / 2);
@@ -142,14 +146,15 @@ impl WasmStack {
         NonNull::slice_from_raw_parts(first.cast(), count)
     }
 
-    /// Where the suspended call's owner keeps it.
+    /// The record of the call on the stack, for its owner.
     #[inline]
-    pub(crate) fn suspension(&self) -> *mut Option<Suspension> {
-        self.suspension.get()
+    pub(crate) fn record(&self) -> *mut Option<CallRecord> {
+        self.record.get()
     }
 
     /// Notes that a call of `store` is suspended on the stack. Returns whether the store must put
     /// the stack into its list.
+    #[inline]
     pub(crate) fn suspend(&self, store: StoreId, at: Standing) -> bool {
         for (cell, word) in self.standing.iter().zip([at.fp, at.pc, at.sp]) {
             cell.store(word, Relaxed);
@@ -161,11 +166,13 @@ impl WasmStack {
     }
 
     /// Notes that the suspended call goes on.
+    #[inline]
     pub(crate) fn resume(&self) {
         self.suspended_in.store(0, Relaxed);
     }
 
     /// Where the suspended call stands.
+    #[inline]
     pub(crate) fn standing(&self) -> Standing {
         let [fp, pc, sp] = &self.standing;
         Standing { fp: fp.load(Relaxed), pc: pc.load(Relaxed), sp: sp.load(Relaxed) }

@@ -5,7 +5,7 @@
 //! bug of the embedder that no value could report better. Handles are checked at every use, so
 //! everything here is safe to call with any handle.
 
-use crate::activation::Activation;
+use crate::activation::Activations;
 use crate::engine::{EngineShared, Trampolines};
 use crate::exceptions::Exceptions;
 use crate::host::HostFunction;
@@ -173,7 +173,7 @@ pub struct StoreCore {
     pub(crate) exceptions: Exceptions,
     trampolines: Vec<Option<Trampolines>>,
     /// What is running, outermost first.
-    pub(crate) activations: Vec<Activation>,
+    pub(crate) activations: Activations,
     /// Why wasm was left, between a builtin's answer and the return of `enter`.
     pub(crate) pending: Option<crate::activation::Pending>,
     /// While a hardware trap is being handled: the instruction and its operator.
@@ -210,7 +210,7 @@ impl StoreCore {
             externs: Vec::new(),
             exceptions: Exceptions::default(),
             trampolines: Vec::new(),
-            activations: Vec::new(),
+            activations: Activations::default(),
             pending: None,
             faulted: None,
             spare_stack: None,
@@ -226,11 +226,13 @@ impl StoreCore {
     }
 
     /// The store's number.
+    #[inline]
     pub fn id(&self) -> StoreId {
         self.id
     }
 
     /// The engine.
+    #[inline]
     pub fn engine(&self) -> &Arc<EngineShared> {
         &self.engine
     }

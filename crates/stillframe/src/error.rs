@@ -11,7 +11,7 @@ pub(crate) fn of_call(CallError { error, trace }: CallError) -> Error {
     match trace {
         Some(trace) if !trace.frames.is_empty() && !error.is::<WasmBacktrace>() => {
             let reason = error.to_string();
-            error.context(WasmBacktrace::new(trace, Some(reason)))
+            error.context(WasmBacktrace::new(*trace, Some(reason)))
         }
         _ => error,
     }

@@ -104,20 +104,36 @@ pub enum TypedResumableCall<R> {
     Interrupted(TypedResumableCallInterrupted<R>),
 }
 
-/// Why `resume` did not give a call back that has finished or is suspended.
+/// Why `resume` did not give a call back that has finished or is suspended: either the call was
+/// refused, and is here, unharmed; or it went on and ended in an error, as if that had happened in
+/// [`Func::call`](crate::Func::call).
 ///
-/// The operator `?` turns it into the [`Error`] that the call ended in, or, if it was refused, into
-/// the [`ResumeRefused`]; the call is dropped then.
-pub enum ResumeError<C> {
-    /// It was not resumed: nothing was executed, nothing has changed.
-    Refused {
-        /// The call, as it was.
-        call: C,
-        /// Why.
-        reason: ResumeRefused,
-    },
-    /// It went on and ended in this error, as if that had happened in
-    /// [`Func::call`](crate::Func::call): wasm trapped, or the like.
+/// The operator `?` turns it into that error or, if it was refused, into the [`ResumeRefused`]; the
+/// call is dropped then.
+///
+/// ```
+/// use stillframe::{Config, Engine, Instance, Module, ResumeRefused, Store, TypedResumableCall};
+///
+/// # let engine = Engine::new(Config::new().consume_fuel(true))?;
+/// # let module = Module::new(&engine, r#"(module (func (export "f") (loop (br 0))))"#)?;
+/// # let mut store = Store::new(&engine, ());
+/// # let instance = Instance::new(&mut store, &module, &[])?;
+/// # let func = instance.get_typed_func::<(), ()>(&mut store, "f")?;
+/// let TypedResumableCall::OutOfFuel(call) = func.call_resumable(&mut store, ())? else {
+///     unreachable!("the store has no fuel")
+/// };
+/// let error = call.resume(&mut store).unwrap_err();
+/// assert_eq!(error.reason(), Some(&ResumeRefused::NotEnoughFuel { required: 1, available: 0 }));
+/// let call = error.into_call().expect("it was refused");
+/// store.set_fuel(call.required_fuel())?;
+/// assert!(matches!(call.resume(&mut store)?, TypedResumableCall::OutOfFuel(_)));
+/// # stillframe::Result::<()>::Ok(())
+/// ```
+pub struct ResumeError<C>(Box<NotResumed<C>>);
+
+/// Boxed, because what is returned each time should fit registers.
+enum NotResumed<C> {
+    Refused(C, ResumeRefused),
     Ended(Error),
 }
 
@@ -196,65 +212,73 @@ impl fmt::Display for ResumeRefused {
 impl std::error::Error for ResumeRefused {}
 
 impl<C> ResumeError<C> {
-    /// The call, if it was refused.
+    pub(crate) fn refused(call: C, reason: ResumeRefused) -> ResumeError<C> {
+        ResumeError(Box::new(NotResumed::Refused(call, reason)))
+    }
+
+    pub(crate) fn ended(error: Error) -> ResumeError<C> {
+        ResumeError(Box::new(NotResumed::Ended(error)))
+    }
+
+    /// The call, as it was, if it was refused; then nothing was executed and nothing has changed.
     pub fn into_call(self) -> Option<C> {
-        match self {
-            ResumeError::Refused { call, .. } => Some(call),
-            ResumeError::Ended(_) => None,
+        match *self.0 {
+            NotResumed::Refused(call, _) => Some(call),
+            NotResumed::Ended(_) => None,
         }
     }
 
     /// Why it was refused, if it was.
     pub fn reason(&self) -> Option<&ResumeRefused> {
-        match self {
-            ResumeError::Refused { reason, .. } => Some(reason),
-            ResumeError::Ended(_) => None,
+        match &*self.0 {
+            NotResumed::Refused(_, reason) => Some(reason),
+            NotResumed::Ended(_) => None,
         }
     }
 
-    /// The error without the call.
+    /// What it ended in, or why it was refused; then the call is dropped.
     pub fn into_error(self) -> Error {
-        self.into()
+        match *self.0 {
+            NotResumed::Refused(_, reason) => reason.into(),
+            NotResumed::Ended(error) => error,
+        }
     }
 
+    #[cold]
     fn map<D>(self, wrap: impl FnOnce(C) -> D) -> ResumeError<D> {
-        match self {
-            ResumeError::Refused { call, reason } => {
-                ResumeError::Refused { call: wrap(call), reason }
-            }
-            ResumeError::Ended(error) => ResumeError::Ended(error),
+        match *self.0 {
+            NotResumed::Refused(call, reason) => ResumeError::refused(wrap(call), reason),
+            NotResumed::Ended(error) => ResumeError::ended(error),
         }
     }
 }
 
 impl<C> From<ResumeError<C>> for Error {
     fn from(error: ResumeError<C>) -> Error {
-        match error {
-            ResumeError::Refused { reason, .. } => reason.into(),
-            ResumeError::Ended(error) => error,
-        }
+        error.into_error()
     }
 }
 
 impl<C> fmt::Display for ResumeError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResumeError::Refused { reason, .. } => reason.fmt(f),
-            ResumeError::Ended(error) => error.fmt(f),
+        match &*self.0 {
+            NotResumed::Refused(_, reason) => reason.fmt(f),
+            NotResumed::Ended(error) => error.fmt(f),
         }
     }
 }
 
 impl<C> fmt::Debug for ResumeError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResumeError::Refused { reason, .. } => f.debug_tuple("Refused").field(reason).finish(),
-            ResumeError::Ended(error) => f.debug_tuple("Ended").field(error).finish(),
+        match &*self.0 {
+            NotResumed::Refused(_, reason) => f.debug_tuple("Refused").field(reason).finish(),
+            NotResumed::Ended(error) => f.debug_tuple("Ended").field(error).finish(),
         }
     }
 }
 
 impl ResumableCall {
+    #[inline]
     pub(crate) fn new(suspended: Option<Suspended>) -> ResumableCall {
         let Some(call) = suspended else { return ResumableCall::Finished };
         match call.cause() {
@@ -268,6 +292,7 @@ impl ResumableCall {
 }
 
 impl<R> TypedResumableCall<R> {
+    #[inline]
     pub(crate) fn new(outcome: Result<R, Suspended>) -> TypedResumableCall<R> {
         let call = match outcome {
             Ok(results) => return TypedResumableCall::Finished(results),
@@ -345,6 +370,7 @@ macro_rules! suspended_calls {
                 resumed.map(ResumableCall::new).map_err(|error| error.map($untyped))
             }
 
+            #[inline]
             fn typed<R>(self) -> $typed<R> {
                 $typed { call: self, _results: PhantomData }
             }
@@ -461,19 +487,12 @@ impl<R> TypedResumableCallHostTrap<R> {
 }
 
 impl ResumableCallOutOfFuel {
-    fn parts(&self) -> (u64, u64) {
-        match self.0.cause() {
-            Cause::OutOfFuel { need, overdraft } => (*need as u64, *overdraft),
-            _ => unreachable!("a call of this kind has run out of fuel"),
-        }
-    }
-
     /// The least that the store must have, in units
     /// ([`Store::get_fuel`](crate::Store::get_fuel)), for the call to go on: the
     /// [overdraft](ResumableCallOutOfFuel::overdraft), and what its next step takes at least.
+    #[inline]
     pub fn required_fuel(&self) -> u64 {
-        let (need, overdraft) = self.parts();
-        need.saturating_add(overdraft)
+        self.0.cause().required_fuel()
     }
 
     /// Units that the call has executed beyond what the store had. They have not been taken from
@@ -482,7 +501,10 @@ impl ResumableCallOutOfFuel {
     /// Fuel is tested at checkpoints: at loops, calls and the like. Between two of them a call
     /// executes at most the operators of one path without loops.
     pub fn overdraft(&self) -> u64 {
-        self.parts().1
+        match self.0.cause() {
+            Cause::OutOfFuel { overdraft, .. } => *overdraft,
+            _ => unreachable!("a call of this kind has run out of fuel"),
+        }
     }
 
     fn describe(&self, out: &mut fmt::DebugStruct<'_, '_>) {

@@ -30,7 +30,7 @@
 //!   has in callee-saved registers, and leaves; the wasm stack stays as it is:
 //!
 //! ```text
-//!                  │ return address into wasm, or into the checkpoint's stub
+//!                  │ return address: into wasm, or into the checkpoint's stub
 //!                  │ rbp of the wasm frame
 //!                  │ rbx
 //!                  │ r12 r13 r14 r15          ◄ exit_sp
@@ -138,7 +138,7 @@ pub(crate) unsafe extern "C" fn enter(
     )
 }
 
-/// Goes on with wasm that [`to_host`] has suspended. Returns as [`enter`] does.
+/// Goes on with wasm that [`stop`] has suspended. Returns as [`enter`] does.
 ///
 /// # Safety
 ///
@@ -176,7 +176,8 @@ pub(crate) unsafe extern "C" fn resume(
         "pop r12",
         "pop rbx",
         "pop rbp",
-        "ret",
+        "pop rcx",
+        "jmp rcx", // see `stop`
         ".cfi_endproc",
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,
@@ -185,7 +186,7 @@ pub(crate) unsafe extern "C" fn resume(
 }
 
 /// Leaves wasm: `rsp` is `entry_sp`, `rax` the status that `enter` returns. Not called: jumped to
-/// by [`to_host`] and by the signal handler.
+/// by [`stop`] and by the signal handler.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() {
     naked_asm!(
@@ -244,18 +245,13 @@ unsafe extern "C" fn to_host() {
         "cmp rdx, {catch}",
         "je 3f",
         "cmp rdx, {suspend}",
-        "jne 4f",
-        // The Rust function has preserved them, so they are wasm's.
-        "mov rsp, [rbx + {exit_sp}]",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "mov [rbx + {exit_sp}], rsp",
+        "jne {stop}",
+        // One return address more for the predictor than `stop` takes.
+        "lea rcx, [rip + 4f]",
+        "push rcx",
+        "ret",
         "4:",
-        "mov rsp, [rbx + {entry_sp}]",
-        "mov rax, rdx",
-        "jmp {leave}",
+        "jmp {stop}",
         // An exception: exit_sp is below the handler's frame pointer and address.
         "3:",
         "mov rsp, [rbx + {exit_sp}]",
@@ -270,6 +266,54 @@ unsafe extern "C" fn to_host() {
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,
         exit_pc = const l::LAST_WASM_EXIT_PC,
+        stop = sym stop,
+    )
+}
+
+/// Leaves wasm after a builtin's implementation has answered so: `rdx` is the status and `rbx` the
+/// store's limits. If it is to be resumed, saves what [`resume`] takes back.
+///
+/// The processor predicts the targets of `ret` by the `call`s it has seen, which do not come in
+/// pairs here. What counts is that their numbers are the same in each round of resuming and
+/// suspending: else it is wrong about every frame of the Rust code around. A round through a
+/// checkpoint:
+///
+/// ```text
+///   call resume        +1        (it jumps into the checkpoint's stub)
+///   stub ret to wasm   −1 wrong
+///   wasm call stub     +1        (it does not `call` what switches)
+///   stop, leave ret    −1 wrong
+/// ```
+///
+/// Wasm calls the host through two calls (trampoline, stub), so there is one `ret` more.
+#[unsafe(naked)]
+unsafe extern "C" fn stop() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "cmp rdx, {suspend}",
+        "jne 2f",
+        // The Rust function has preserved them, so they are wasm's.
+        "mov rsp, [rbx + {exit_sp}]",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rbx + {exit_sp}], rsp",
+        "2:",
+        "mov rsp, [rbx + {entry_sp}]",
+        "mov rax, rdx",
+        "jmp {leave}",
+        ".cfi_endproc",
+        suspend = const Status::SUSPEND.0,
+        exit_sp = const l::LAST_WASM_EXIT_SP,
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
         leave = sym leave,
     )
 }
@@ -324,10 +368,13 @@ unsafe extern "C" fn host_call() {
 ///   rbp+8    return address into wasm         rbp+0   rbp of the wasm frame
 ///   rsp+256  rax rcx rdx rsi rdi r8 r9 r10 r11 (72 bytes), 8 free
 ///   rsp+0    xmm0 … xmm15
+///   rsp-24   label 5, rbp, rbx: as below a `call` of `to_host`, whose work this does itself, so
+///            that there is no `call` (see `stop`)
 /// ```
 #[unsafe(naked)]
 unsafe extern "C" fn checkpoint() {
     naked_asm!(
+        ".cfi_startproc",
         "push rbp",
         "mov rbp, rsp",
         "sub rsp, 336",
@@ -361,8 +408,30 @@ unsafe extern "C" fn checkpoint() {
         "mov [r11 + {exit_pc}], r10",
         "mov r10, [rbp]",
         "mov [r11 + {exit_fp}], r10",
-        "lea rax, [rip + {rust}]",
-        "call {to_host}",
+        "lea rax, [rip + 5f]",
+        "push rax",
+        "push rbp",
+        "push rbx",
+        "mov rbx, r11",
+        "mov [rbx + {exit_sp}], rsp",
+        "mov rsp, [rbx + {entry_sp}]",
+        ".cfi_def_cfa rsp, 64",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "call {rust}",
+        "test rdx, rdx",
+        "jnz {stop}",
+        "mov rsp, [rbx + {exit_sp}]",
+        "mov qword ptr [rbx + {exit_fp}], 0",
+        "mov qword ptr [rbx + {exit_pc}], 0",
+        "pop rbx",
+        "pop rbp",
+        "pop rax",
+        "5:",
         "movups xmm0, [rsp + 0x00]",
         "movups xmm1, [rsp + 0x10]",
         "movups xmm2, [rsp + 0x20]",
@@ -391,11 +460,14 @@ unsafe extern "C" fn checkpoint() {
         "mov rsp, rbp",
         "pop rbp",
         "ret",
+        ".cfi_endproc",
         limits = const v::LIMITS,
         exit_pc = const l::LAST_WASM_EXIT_PC,
         exit_fp = const l::LAST_WASM_EXIT_FP,
+        exit_sp = const l::LAST_WASM_EXIT_SP,
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
         rust = sym rust::checkpoint,
-        to_host = sym to_host,
+        stop = sym stop,
     )
 }
 

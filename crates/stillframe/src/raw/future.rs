@@ -177,11 +177,14 @@ async unsafe fn run<T: Send + 'static, R>(
         // SAFETY: without inputs; what it waited for is ready.
         outcome = match unsafe { store.core.resume(call, &[], &results) } {
             Ok(outcome) => outcome,
-            Err(ResumeError::Ended(failed)) => return Err(error::of_call(failed)),
-            // Its fuel has been looked at above, so it is the nesting.
-            Err(ResumeError::Refused(call, _)) => {
-                let ended = store.core.end_suspended(call, Trap::StackOverflow.into());
-                return Err(error::of_call(ended));
+            Err(failed) => {
+                return Err(error::of_call(match *failed {
+                    ResumeError::Ended(ended) => ended,
+                    // Its fuel has been looked at above, so it is the nesting.
+                    ResumeError::Refused(call, _) => {
+                        store.core.end_suspended(call, Trap::StackOverflow.into())
+                    }
+                }));
             }
         };
     }

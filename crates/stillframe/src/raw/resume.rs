@@ -17,15 +17,18 @@ pub(crate) struct Suspended(SuspendedCall);
 
 impl Suspended {
     /// The function that was called.
+    #[inline]
     pub(crate) fn func(&self) -> FuncHandle {
         self.0.func()
     }
 
+    #[inline]
     pub(crate) fn cause(&self) -> &Cause {
         self.0.cause()
     }
 
     /// The host function that it stands in.
+    #[inline]
     pub(crate) fn host_func(&self) -> Option<FuncHandle> {
         self.0.host_func()
     }
@@ -110,31 +113,33 @@ impl Suspended {
         match resumed {
             Ok(Outcome::Finished(results)) => Ok(Ok(results)),
             Ok(Outcome::Suspended(call)) => Ok(Err(Suspended(call))),
-            Err(stillframe_runtime::ResumeError::Ended(error)) => {
-                Err(ResumeError::Ended(error::of_call(error)))
-            }
-            Err(stillframe_runtime::ResumeError::Refused(call, why)) => {
-                Err(Suspended(call).refused(why.into()))
-            }
+            Err(error) => Err(not_resumed(core, *error)),
         }
     }
 
     #[cold]
     fn refused(self, reason: ResumeRefused) -> ResumeError<Suspended> {
-        ResumeError::Refused { call: self, reason }
+        ResumeError::refused(self, reason)
     }
 }
 
-impl From<Refusal> for ResumeRefused {
-    fn from(refusal: Refusal) -> ResumeRefused {
-        match refusal {
-            Refusal::WrongStore => ResumeRefused::WrongStore,
-            Refusal::NotEnoughFuel { required, available } => {
-                ResumeRefused::NotEnoughFuel { required, available }
-            }
-            Refusal::NestedTooDeep => ResumeRefused::NestedTooDeep,
+#[cold]
+fn not_resumed(core: &StoreCore, error: stillframe_runtime::ResumeError) -> ResumeError<Suspended> {
+    let (call, why) = match error {
+        stillframe_runtime::ResumeError::Ended(error) => {
+            return ResumeError::ended(error::of_call(error));
         }
-    }
+        stillframe_runtime::ResumeError::Refused(call, why) => (call, why),
+    };
+    let reason = match why {
+        Refusal::WrongStore => ResumeRefused::WrongStore,
+        Refusal::NestedTooDeep => ResumeRefused::NestedTooDeep,
+        Refusal::NotEnoughFuel => ResumeRefused::NotEnoughFuel {
+            required: call.cause().required_fuel(),
+            available: core.fuel(),
+        },
+    };
+    Suspended(call).refused(reason)
 }
 
 /// Whether these can be the results of a host function of type `ty`.
