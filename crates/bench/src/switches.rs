@@ -1,0 +1,179 @@
+//! `switches`: what entering, leaving, suspending and resuming wasm cost.
+
+use crate::engines::{Runtime, Sample};
+use crate::row::Row;
+use crate::table::{Cell, Line, Report};
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use std::any::Any;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `switches`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each round takes one sample of every row in every runtime: what one of many thousand operations \
+took. The table shows the minimum and the median over the rounds, 'minimum / median', in \
+nanoseconds, and how the minima relate. A row whose guest answers something wrong, or that ends in \
+an error, is shown as failed, with the reason under the table. Progress goes to standard error.")]
+pub(crate) struct SwitchesArgs {
+    /// Samples of each row [default: 25, with --quick 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// A twentieth of the operations, and 3 rounds: seconds, and rough numbers
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose names contain this; may be given again
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Only this runtime; may be given again
+    #[arg(long, value_enum, value_name = "NAME")]
+    runtime: Vec<Runtime>,
+    /// Write the table into this file, not to standard output
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+/// Does `switches`.
+pub(crate) fn command(args: &SwitchesArgs) -> Result<()> {
+    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 25 });
+    let mut rows = Row::all();
+    rows.retain(|row| {
+        args.only.is_empty() || args.only.iter().any(|text| row.name().contains(text.as_str()))
+    });
+    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
+    // Made before measuring, so that a folder that is not there costs no time.
+    let mut file = match &args.markdown {
+        Some(path) => {
+            let file = std::fs::File::create(path);
+            Some(file.with_context(|| format!("creating {}", path.display()))?)
+        }
+        None => None,
+    };
+
+    let header = header(args.quick, rounds);
+    let start = Instant::now();
+    eprintln!("preparing {} rows", rows.len());
+    let mut measured: Vec<_> =
+        rows.into_iter().map(|row| MeasuredRow::prepare(row, args)).collect();
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}, {:.1} s", start.elapsed().as_secs_f64());
+        for row in &mut measured {
+            row.take_samples();
+        }
+    }
+    let lines = measured
+        .into_iter()
+        .map(|MeasuredRow { row, runs }| Line { row, cells: runs.map(|run| run.cell) });
+    let report = Report { header, lines: lines.collect() };
+    match &mut file {
+        Some(file) => write!(file, "{report}").context("writing the table")?,
+        None => print!("{report}"),
+    }
+    Ok(())
+}
+
+/// A row that is being measured.
+struct MeasuredRow {
+    row: Row,
+    runs: [Run; Runtime::ALL.len()],
+}
+
+/// The same in one runtime.
+struct Run {
+    cell: Cell,
+    /// None where there is nothing to measure, or no more.
+    sample: Option<Sample>,
+}
+
+impl MeasuredRow {
+    fn prepare(row: Row, args: &SwitchesArgs) -> MeasuredRow {
+        let n = row.kind.operations(args.quick);
+        let runs = Runtime::ALL.map(|runtime| {
+            if !args.runtime.is_empty() && !args.runtime.contains(&runtime) {
+                return Run { cell: Cell::Absent, sample: None };
+            }
+            match catching(|| runtime.prepare(row, n)) {
+                Ok(Some(sample)) => Run { cell: Cell::Samples(Vec::new()), sample: Some(sample) },
+                Ok(None) => Run { cell: Cell::Absent, sample: None },
+                Err(error) => Run::failed(error),
+            }
+        });
+        MeasuredRow { row, runs }
+    }
+
+    fn take_samples(&mut self) {
+        for run in &mut self.runs {
+            let (Some(sample), Cell::Samples(samples)) = (&mut run.sample, &mut run.cell) else {
+                continue;
+            };
+            match catching(sample) {
+                Ok(took) => samples.push(took),
+                Err(error) => *run = Run::failed(error),
+            }
+        }
+    }
+}
+
+impl Run {
+    fn failed(error: anyhow::Error) -> Run {
+        Run { cell: Cell::Failed(format!("{error:#}")), sample: None }
+    }
+}
+
+/// Lets a panic be an error like others: it must not take the other rows with it.
+fn catching<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload: Box<dyn Any + Send>| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(anyhow::anyhow!("panic: {}", text.unwrap_or("without a message")))
+    })
+}
+
+/// What stands above the table.
+fn header(quick: bool, rounds: u32) -> Vec<String> {
+    let mut header = vec![
+        format!("machine: {}", machine()),
+        format!(
+            "Stillframe {}, wasmtime {}, wasmi {}, each with its default settings; fuel and epochs \
+             are compiled in only for the rows that need them",
+            env!("CARGO_PKG_VERSION"),
+            pinned_version("wasmtime"),
+            pinned_version("wasmi"),
+        ),
+        format!(
+            "minimum / median of {rounds} rounds{}, each of which runs every row in every runtime; \
+             nanoseconds an operation, where nothing else is said; ratios are of the minima",
+            if quick { " (quick ones, a twentieth of the operations)" } else { "" },
+        ),
+        "bare: the same without a runtime, that is the measuring itself: the Rust frames, making \
+         and dropping the error, handing over an integer"
+            .into(),
+    ];
+    if cfg!(debug_assertions) {
+        header.push("**a debug build: the numbers say nothing**".into());
+    }
+    header
+}
+
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let threads = std::thread::available_parallelism().map_or(0, |threads| threads.get());
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{model}, {threads} threads, Linux {}, load {load} at the start", kernel.trim())
+}
+
+/// The exact version of a dependency, as this crate's manifest pins it.
+fn pinned_version(name: &str) -> &'static str {
+    let manifest = include_str!("../Cargo.toml");
+    let line = manifest.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    let version = line.and_then(|line| line.split_once("\"=")?.1.split('"').next());
+    version.unwrap_or("of an unknown version")
+}
