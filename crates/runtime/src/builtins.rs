@@ -35,6 +35,7 @@ impl From<Error> for Stop {
 ///
 /// `store` points to the store that generated code has just left; nothing else uses it until this
 /// returns.
+#[inline(always)]
 unsafe fn answer<E: Into<Stop>>(
     store: NonNull<StoreCore>,
     body: impl FnOnce() -> Result<u64, E>,
@@ -174,7 +175,7 @@ pub(crate) unsafe extern "C" fn host_call(
     // (`call_ref` calls it straight), so there always is a caller.
     unsafe {
         let function = HostFunction::from_context(callee);
-        let caller = instance_of(caller).handle;
+        let caller = instance_of(caller).index;
         answer(function.store, || host::call_from_wasm(function, caller, values).map(|()| 0))
     }
 }

@@ -17,10 +17,25 @@ use stillframe_abi::vmctx::{VMFuncRef, VMHOSTCONTEXT_MAGIC, VMHostContextHeader}
 pub struct HostCall<'a> {
     /// The store it was called in.
     pub store: &'a mut StoreCore,
-    /// The instance that called it; `None` if the host did.
-    pub caller: Option<InstanceHandle>,
+    /// Who called it.
+    pub caller: HostCaller,
     /// Parameters in, results out: as many cells as the larger of the two.
     pub values: &'a mut [RawValue],
+}
+
+/// Who called a host function: an instance of its store, or the host. One word, because it is
+/// passed on in each call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostCaller(usize);
+
+impl HostCaller {
+    const HOST: HostCaller = HostCaller(usize::MAX);
+
+    /// The instance, in the store that the host function was called in.
+    pub fn instance(self, store: &StoreCore) -> Option<InstanceHandle> {
+        (self != HostCaller::HOST)
+            .then(|| InstanceHandle { store: store.id(), index: self.0 as u32 })
+    }
 }
 
 /// The code of a host function that returns when it is done.
@@ -119,33 +134,31 @@ enum Called {
     Waits(Box<dyn HostFuture>),
 }
 
-/// Calls a host function, in an activation of mode `mode`.
+/// Calls a host function.
 ///
 /// # Safety
 ///
 /// `function`'s store lives and is not borrowed but by the call that has led here; `values` points
 /// to `function.cells` cells that nobody else uses.
-#[inline]
-unsafe fn call(
-    function: &HostFunction,
-    caller: Option<InstanceHandle>,
-    values: *mut RawValue,
-) -> Called {
+#[inline(always)]
+unsafe fn call(function: &HostFunction, caller: HostCaller, values: *mut RawValue) -> Called {
     // SAFETY: the caller's: the one live reference to the store is the one in `Func::call` or
     // `Instance::new`, which is not used until this returns.
     let store = unsafe { &mut *function.store.as_ptr() };
     // SAFETY: the caller's.
     let values = unsafe { std::slice::from_raw_parts_mut(values, function.cells) };
+    let call = HostCall { store, caller, values };
     match &function.code {
-        HostCode::Sync(closure) => Called::Returned(closure(HostCall { store, caller, values })),
-        HostCode::Async(closure) => {
-            let mode =
-                store.activations.innermost().map_or(Mode::Plain, |activation| activation.mode);
-            match mode {
-                Mode::Async => Called::Waits(closure(HostCall { store, caller, values })),
-                Mode::Plain | Mode::Resumable => Called::Returned(Err(not_async())),
-            }
-        }
+        HostCode::Sync(closure) => Called::Returned(closure(call)),
+        HostCode::Async(closure) => call_async(closure, call),
+    }
+}
+
+#[cold]
+fn call_async(closure: &AsyncHostClosure, call: HostCall<'_>) -> Called {
+    match call.store.activations.innermost().map(|activation| activation.mode) {
+        Some(Mode::Async) => Called::Waits(closure(call)),
+        Some(Mode::Plain | Mode::Resumable) | None => Called::Returned(Err(not_async())),
     }
 }
 
@@ -157,7 +170,7 @@ fn not_async() -> Error {
     )
 }
 
-/// Calls a host function on behalf of generated code.
+/// Calls a host function on behalf of generated code of the instance at `caller`.
 ///
 /// # Errors
 ///
@@ -166,32 +179,40 @@ fn not_async() -> Error {
 /// # Safety
 ///
 /// As for [`call`].
+#[inline(always)]
 pub(crate) unsafe fn call_from_wasm(
     function: &HostFunction,
-    caller: InstanceHandle,
+    caller: usize,
     values: *mut RawValue,
 ) -> Result<(), Stop> {
     // SAFETY: the caller's.
-    let called = unsafe { call(function, Some(caller), values) };
-    if let Called::Returned(Ok(())) = called {
-        return Ok(());
-    }
-    // SAFETY: the caller's; the host function has returned.
-    let store = unsafe { &mut *function.store.as_ptr() };
-    let site = HostSite {
-        func: NonNull::from(&function.func_ref),
-        values: NonNull::new(values).expect("cells lie on a wasm stack"),
-        cells: function.cells as u32,
-    };
-    let mode = store.activations.innermost().map(|activation| activation.mode);
-    Err(match (called, mode) {
-        (Called::Returned(Ok(())), _) => unreachable!("returned above"),
-        (Called::Returned(Err(error)), Some(Mode::Resumable)) => {
-            store.stop(Cause::HostTrap { error, site })
+    match unsafe { call(function, HostCaller(caller), values) } {
+        Called::Returned(Ok(())) => Ok(()),
+        called => {
+            let site = HostSite {
+                func: NonNull::from(&function.func_ref),
+                values: NonNull::new(values).expect("cells lie on a wasm stack"),
+                cells: function.cells as u32,
+            };
+            // SAFETY: the caller's; the host function has returned.
+            Err(stopped(unsafe { &mut *function.store.as_ptr() }, site, called))
         }
-        (Called::Returned(Err(error)), _) => Stop::End(error),
-        (Called::Waits(future), _) => store.stop(Cause::HostFuture { future, site }),
-    })
+    }
+}
+
+/// What becomes of the call when a host function has not returned results.
+#[cold]
+fn stopped(store: &mut StoreCore, site: HostSite, called: Called) -> Stop {
+    match called {
+        Called::Returned(Ok(())) => unreachable!("wasm goes on"),
+        Called::Returned(Err(error)) => {
+            match store.activations.innermost().map(|activation| activation.mode) {
+                Some(Mode::Resumable) => store.stop(Cause::HostTrap { error, site }),
+                Some(Mode::Plain | Mode::Async) | None => Stop::End(error),
+            }
+        }
+        Called::Waits(future) => store.stop(Cause::HostFuture { future, site }),
+    }
 }
 
 /// Calls a host function straight from the host, in an activation of its own.
@@ -219,7 +240,7 @@ unsafe fn call_in_activation(
     // SAFETY: the caller's; `store` is not used until the call returns.
     unsafe {
         let function = HostFunction::from_context(func_ref.vmctx);
-        call(function, None, values.as_mut_ptr())
+        call(function, HostCaller::HOST, values.as_mut_ptr())
     }
 }
 

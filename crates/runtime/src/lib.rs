@@ -48,7 +48,7 @@ pub use activation::CallError;
 pub use engine::{EngineShared, RuntimeConfig, TrampolineCode, TrampolineProvider};
 pub use exceptions::UncaughtException;
 pub use frames::{Trace, TraceFrame};
-pub use host::{AsyncHostClosure, HostCall, HostClosure, HostCode};
+pub use host::{AsyncHostClosure, HostCall, HostCaller, HostClosure, HostCode};
 pub use instance::InstantiateError;
 pub use limiter::{LimiterFn, ResourceLimiter};
 pub use metering::{EpochAction, EpochAnswer, EpochCallback};

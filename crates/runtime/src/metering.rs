@@ -109,14 +109,23 @@ impl StoreCore {
         self.fuel_slice.map_or(u64::MAX, NonZeroU64::get).min(i64::MAX as u64)
     }
 
-    /// Moves fuel from the reserve so that `need` units can be spent.
+    /// Moves fuel from the reserve so that `need` units can be spent; `need` is not negative.
     #[inline]
     pub(crate) fn refill_fuel(&mut self, need: i64) -> Refill {
+        let consumed = self.limits.fuel_consumed.get();
+        if consumed.saturating_add(need) <= 0 {
+            Refill::NotNeeded
+        } else if self.fuel_reserve == 0 {
+            Refill::TooLittle
+        } else {
+            self.take_from_reserve(need)
+        }
+    }
+
+    #[cold]
+    fn take_from_reserve(&mut self, need: i64) -> Refill {
         let consumed = i128::from(self.limits.fuel_consumed.get());
         let need = i128::from(need);
-        if consumed + need <= 0 {
-            return Refill::NotNeeded;
-        }
         // `consumed` may be positive: overdrawn. Afterwards so much is in hand.
         let in_hand = need.max(i128::from(self.fuel_in_hand_max()));
         let take = i128::from(self.fuel_reserve).min(consumed + in_hand);
@@ -137,7 +146,7 @@ impl StoreCore {
     }
 
     /// Pays a debt and puts `need` units in hand; `None` if there is too little for both, and then
-    /// nothing has changed.
+    /// nothing has changed. `need` is not negative.
     #[inline]
     pub(crate) fn pay(&mut self, debt: u64, need: i64) -> Option<()> {
         let left = self.fuel().checked_sub(debt)?;

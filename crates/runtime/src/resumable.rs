@@ -219,8 +219,8 @@ impl SuspendedCall {
 }
 
 impl StoreCore {
-    /// Lets a suspended call go on. `inputs` are the results of the host function that it stands
-    /// in, if its cause is [`Cause::HostTrap`]. `results` gets its results when it finishes, in as
+    /// Lets a suspended call go on. `inputs` stores the results of the host function that it stands
+    /// in, if its cause is [`Cause::HostTrap`], in its cells. `results` gets its results when it finishes, in as
     /// many cells as the larger of the function's parameters and results.
     ///
     /// # Errors
@@ -229,18 +229,17 @@ impl StoreCore {
     ///
     /// # Panics
     ///
-    /// If there are more inputs than the host function has cells. If a host function panics: with
-    /// its panic.
+    /// If a host function panics: with its panic.
     ///
     /// # Safety
     ///
-    /// The inputs are values of this store, of the types of the host function's results. If the
+    /// `inputs` stores values of this store, of the types of the host function's results. If the
     /// cause is [`Cause::HostFuture`], [`StoreCore::poll_host`] has said that it is ready.
     #[inline]
     pub unsafe fn resume<R>(
         &mut self,
         mut call: SuspendedCall,
-        inputs: &[RawValue],
+        inputs: impl FnOnce(&StoreCore, &mut [RawValue]),
         results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
     ) -> Result<Outcome<R>, Box<ResumeError>> {
         if call.store() != self.id() {
@@ -265,7 +264,7 @@ impl StoreCore {
             }
             Some(Cause::HostTrap { site, .. }) => {
                 // SAFETY: the call is ours.
-                unsafe { site.values()[..inputs.len()].copy_from_slice(inputs) };
+                inputs(self, unsafe { site.values() });
             }
             Some(Cause::HostFuture { .. }) | None => {}
         }

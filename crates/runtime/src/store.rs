@@ -171,7 +171,8 @@ pub struct StoreCore {
     pub(crate) globals: Vec<StoreGlobal>,
     externs: Vec<Arc<dyn Any + Send + Sync>>,
     pub(crate) exceptions: Exceptions,
-    trampolines: Vec<Option<Trampolines>>,
+    /// The function types that were used in calls, by id.
+    used_types: Vec<Option<(Trampolines, Arc<FuncType>)>>,
     /// What is running, outermost first.
     pub(crate) activations: Activations,
     /// Why wasm was left, between a builtin's answer and the return of `enter`.
@@ -209,7 +210,7 @@ impl StoreCore {
             globals: Vec::new(),
             externs: Vec::new(),
             exceptions: Exceptions::default(),
-            trampolines: Vec::new(),
+            used_types: Vec::new(),
             activations: Activations::default(),
             pending: None,
             faulted: None,
@@ -289,7 +290,10 @@ impl StoreCore {
     #[track_caller]
     pub fn func_type(&self, func: FuncHandle) -> Arc<FuncType> {
         let id = self.func_ref(func).type_id;
-        self.engine.types().get(id).expect("functions have types of their engine")
+        match self.used_types.get(id as usize) {
+            Some(Some((_, ty))) => ty.clone(),
+            _ => self.engine.types().get(id).expect("functions have types of their engine"),
+        }
     }
 
     /// The engine-wide id of a function's type.
@@ -326,16 +330,24 @@ impl StoreCore {
     }
 
     /// The trampolines of a function type.
+    #[inline]
     pub(crate) fn trampolines(&mut self, type_id: u32) -> Result<Trampolines> {
+        match self.used_types.get(type_id as usize) {
+            Some(Some((trampolines, _))) => Ok(*trampolines),
+            _ => self.use_type(type_id),
+        }
+    }
+
+    /// Asks the engine for a type and its trampolines, and remembers them.
+    #[cold]
+    fn use_type(&mut self, type_id: u32) -> Result<Trampolines> {
         let at = type_id as usize;
-        if let Some(Some(found)) = self.trampolines.get(at) {
-            return Ok(*found);
-        }
         let made = self.engine.trampolines(type_id)?;
-        if self.trampolines.len() <= at {
-            self.trampolines.resize(at + 1, None);
+        let ty = self.engine.types().get(type_id).expect("functions have types of their engine");
+        if self.used_types.len() <= at {
+            self.used_types.resize(at + 1, None);
         }
-        self.trampolines[at] = Some(made);
+        self.used_types[at] = Some((made, ty));
         Ok(made)
     }
 

@@ -9,7 +9,7 @@ use crate::limits::RuntimeLimits;
 use crate::store::StoreData;
 use anyhow::Result;
 use stillframe_debug::WasmBacktrace;
-use stillframe_runtime::{EpochAction, InstanceHandle, StoreCore};
+use stillframe_runtime::{EpochAction, HostCaller, StoreCore};
 
 /// The store that a host function was called in, and the instance that called it.
 ///
@@ -42,13 +42,13 @@ use stillframe_runtime::{EpochAction, InstanceHandle, StoreCore};
 /// ```
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
-    caller: Option<InstanceHandle>,
+    caller: HostCaller,
 }
 
 impl<'a, T: 'static> Caller<'a, T> {
     /// `core` is that of a `Store<T>`.
     #[inline]
-    pub(crate) fn new(core: &'a mut StoreCore, caller: Option<InstanceHandle>) -> Caller<'a, T> {
+    pub(crate) fn new(core: &'a mut StoreCore, caller: HostCaller) -> Caller<'a, T> {
         Caller { store: StoreContextMut::new(core), caller }
     }
 }
@@ -57,12 +57,13 @@ impl<T: 'static> Caller<'_, T> {
     /// What the calling instance exports under this name; `None` if it exports nothing so named,
     /// or if the host itself called.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
-        self.store.core.export(self.caller?, name).map(Extern::from_handle)
+        let caller = self.caller.instance(self.store.core)?;
+        self.store.core.export(caller, name).map(Extern::from_handle)
     }
 
     /// The calling instance; `None` if the host itself called.
     pub fn instance(&self) -> Option<Instance> {
-        self.caller.map(Instance)
+        self.caller.instance(self.store.core).map(Instance)
     }
 
     /// The store's data.
@@ -93,6 +94,6 @@ impl<T: 'static> AsContextMut for Caller<'_, T> {
 
 impl<T: 'static> std::fmt::Debug for Caller<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Caller").field("instance", &self.caller).finish_non_exhaustive()
+        f.debug_struct("Caller").field("instance", &self.instance()).finish_non_exhaustive()
     }
 }

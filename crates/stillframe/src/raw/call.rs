@@ -64,7 +64,7 @@ pub(super) fn with_params<B>(
 }
 
 /// Lends `body` a slice of `len` copies of `value`; on the stack up to `N`.
-pub(super) fn with_array<A: Copy, const N: usize, B>(
+fn with_array<A: Copy, const N: usize, B>(
     len: usize,
     value: A,
     body: impl FnOnce(&mut [A]) -> B,

@@ -175,7 +175,7 @@ async unsafe fn run<T: Send + 'static, R>(
             Cause::HostTrap { .. } => unreachable!("asynchronous calls end in such errors"),
         }
         // SAFETY: without inputs; what it waited for is ready.
-        outcome = match unsafe { store.core.resume(call, &[], &results) } {
+        outcome = match unsafe { store.core.resume(call, |_, _| (), &results) } {
             Ok(outcome) => outcome,
             Err(failed) => {
                 return Err(error::of_call(match *failed {

@@ -1,6 +1,6 @@
 //! Resumable calls: suspended ones carry values that are checked when they go on.
 
-use super::call::{TypedHandle, with_array, with_params};
+use super::call::{TypedHandle, with_params};
 use super::cells::{Cells, cell_of, val_of};
 use crate::error;
 use crate::resumable::{ResumeError, ResumeRefused};
@@ -91,25 +91,21 @@ impl Suspended {
         if self.0.store() != core.id() {
             return Err(self.refused(ResumeRefused::WrongStore));
         }
-        let resumed = match self.0.host_func() {
-            // SAFETY: without inputs; only calls made by `call_async` wait for futures, and those
-            // are not resumed here.
-            None => unsafe { core.resume(self.0, &[], results) },
-            Some(host) => {
-                let ty = core.func_type(host);
-                if let Err(reason) = check_inputs(core, &ty, inputs) {
-                    return Err(self.refused(reason));
-                }
-                with_array::<RawValue, 4, _>(inputs.len(), RawValue::default(), |cells| {
-                    for (cell, (input, ty)) in cells.iter_mut().zip(inputs.iter().zip(ty.results()))
-                    {
-                        *cell = cell_of(core, *ty, input, || "input").expect("checked above");
-                    }
-                    // SAFETY: the inputs have been checked against the host function's results.
-                    unsafe { core.resume(self.0, cells, results) }
-                })
+        let host = self.0.host_func().map(|host| core.func_type(host));
+        if let Some(ty) = &host
+            && let Err(reason) = check_inputs(core, ty, inputs)
+        {
+            return Err(self.refused(reason));
+        }
+        let inputs = |core: &StoreCore, cells: &mut [RawValue]| {
+            let types = host.iter().flat_map(|ty| ty.results());
+            for (cell, (input, ty)) in cells.iter_mut().zip(inputs.iter().zip(types)) {
+                *cell = cell_of(core, *ty, input, || "input").expect("checked above");
             }
         };
+        // SAFETY: the inputs have been checked against the host function's results; only calls made
+        // by `call_async` wait for futures, and those are not resumed here.
+        let resumed = unsafe { core.resume(self.0, inputs, results) };
         match resumed {
             Ok(Outcome::Finished(results)) => Ok(Ok(results)),
             Ok(Outcome::Suspended(call)) => Ok(Err(Suspended(call))),
