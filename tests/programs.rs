@@ -1,5 +1,7 @@
 //! Real programs: each runs here and in wasmtime on the same input, with and without fuel, and must
-//! leave the same behind: exit code, output, files, and where WASI plays no part in it, fuel.
+//! leave the same behind: exit code, output, files, and where WASI plays no part in it, fuel. Then it
+//! runs again, suspended and resumed some thousand times, and leaves the same behind as when it ran
+//! through.
 //!
 //! A harness of its own, because a program that has not been fetched is *skipped*, which is neither
 //! passing nor failing. Arguments are parts of program names to run; `--slow` adds those that take
@@ -10,8 +12,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
-use stillframe::{Caller, Config, Engine, Linker, Module, Store};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use stillframe::{
+    Caller, Config, Engine, Error, Linker, Module, Store, TypedFunc, TypedResumableCall,
+};
 use stillframe_tests::programs::{
     BUDGET, CLOCK, HOST_RESULT_CAP, HostCall, Program, RANDOM, RunOutcome, Workspace,
     answer_host_call, programs, run_micropython_with_wasmtime, run_with_wasmtime, script_host,
@@ -25,30 +30,49 @@ enum Verdict {
     Skipped(String),
 }
 
+/// How a program is run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Mode {
+    Unmetered,
+    Fuel,
+    /// Suspended each time that so many units are used up.
+    Pieces(u64),
+    /// Suspended each time that the epoch has moved on, which happens all the time; with fuel.
+    Epochs,
+}
+
+/// Those that are also interrupted by epochs, for which they are compiled once more.
+const INTERRUPTED: [&str; 3] = ["micropython", "boolector sat", "boolector unsat"];
+
 struct State {
     wasi: WasiCtx,
     host: Option<HostCall>,
 }
 
+/// A module's file, and whether its code tests fuel and epochs.
+type Compiled = (PathBuf, bool, bool);
+
 thread_local! {
     /// Compiled modules: several programs share one.
-    static MODULES: RefCell<BTreeMap<(PathBuf, bool), Module>> = RefCell::default();
+    static MODULES: RefCell<BTreeMap<Compiled, Module>> = RefCell::default();
 }
 
-fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
-    let key = (wasm.to_path_buf(), fuel);
+fn compiled(wasm: &Path, mode: Mode) -> Result<Module> {
+    let (fuel, epochs) = (mode != Mode::Unmetered, mode == Mode::Epochs);
+    let key = (wasm.to_path_buf(), fuel, epochs);
     if let Some(module) = MODULES.with_borrow(|modules| modules.get(&key).cloned()) {
         return Ok(module);
     }
-    let engine = Engine::new(Config::new().consume_fuel(fuel))?;
+    let engine = Engine::new(Config::new().consume_fuel(fuel).epoch_interruption(epochs))?;
     let module = Module::from_file(&engine, wasm)?;
     MODULES.with_borrow_mut(|modules| modules.insert(key, module.clone()));
     Ok(module)
 }
 
 /// The twin of `run_with_wasmtime`.
-fn run(program: &Program, base: &Path, fuel: bool, host: Option<HostCall>) -> Result<RunOutcome> {
-    let module = compiled(&program.wasm, fuel)?;
+fn run(program: &Program, base: &Path, mode: Mode, host: Option<HostCall>) -> Result<RunOutcome> {
+    let fuel = mode != Mode::Unmetered;
+    let module = compiled(&program.wasm, mode)?;
     let workspace = Workspace::prepare(program, base)?;
     let (stdout, stderr) = (WritePipe::new_in_memory(), WritePipe::new_in_memory());
     let mut wasi = WasiCtxBuilder::with_clock(|| CLOCK);
@@ -72,22 +96,82 @@ fn run(program: &Program, base: &Path, fuel: bool, host: Option<HostCall>) -> Re
     }
     let instance = linker.instantiate(&mut store, &module)?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-    if fuel {
-        store.set_fuel(BUDGET)?;
-    }
-    let exit_code = match start.call(&mut store, ()) {
+    let (ended, consumed) = match mode {
+        Mode::Unmetered => (start.call(&mut store, ()), None),
+        Mode::Fuel => {
+            store.set_fuel(BUDGET)?;
+            let ended = start.call(&mut store, ());
+            (ended, Some(BUDGET - store.get_fuel()?))
+        }
+        Mode::Pieces(piece) => carry_on(&mut store, start, piece)?,
+        Mode::Epochs => ticking(module.engine(), || carry_on(&mut store, start, BUDGET))?,
+    };
+    let exit_code = match ended {
         Ok(()) => 0,
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => exit.0,
             None => return Err(error.context(program.name)),
         },
     };
-    let consumed = if fuel { Some(BUDGET - store.get_fuel()?) } else { None };
     drop(store);
     let bytes = |pipe: WritePipe<std::io::Cursor<Vec<u8>>>| {
         pipe.try_into_inner().ok().context("the pipe is shared").map(|cursor| cursor.into_inner())
     };
     workspace.outcome(program, exit_code, bytes(stdout)?, bytes(stderr)?, consumed)
+}
+
+/// Runs a call with so much fuel at a time, and on from each epoch to the next: how it ended, and
+/// what it consumed.
+fn carry_on(
+    store: &mut Store<State>,
+    start: TypedFunc<(), ()>,
+    piece: u64,
+) -> Result<(Result<(), Error>, Option<u64>)> {
+    let mut given = piece;
+    store.set_fuel(piece)?;
+    store.epoch_deadline_suspend();
+    store.set_epoch_deadline(1);
+    let mut stops = 0_u64;
+    let mut call = start.call_resumable(&mut *store, ())?;
+    let ended = loop {
+        stops += 1;
+        call = match call {
+            TypedResumableCall::Finished(()) => break Ok(()),
+            // `proc_exit`.
+            TypedResumableCall::HostTrap(call) => break Err(call.into_host_error()),
+            TypedResumableCall::Interrupted(call) => {
+                store.set_epoch_deadline(1);
+                call.resume(&mut *store)?
+            }
+            TypedResumableCall::OutOfFuel(call) => {
+                // A single step can need more than a piece: a large `memory.copy`.
+                let more = piece.max(call.required_fuel() - store.get_fuel()?);
+                given += more;
+                store.set_fuel(store.get_fuel()? + more)?;
+                call.resume(&mut *store)?
+            }
+        };
+    };
+    ensure!(stops > 10, "stopped only {stops} times");
+    // What was executed on credit after the last checkpoint counts too.
+    let overdraft = store.runtime_limits().fuel_consumed.max(0).unsigned_abs();
+    Ok((ended, Some(given - store.get_fuel()? + overdraft)))
+}
+
+/// Runs `body` while another thread moves the engine's epoch on.
+fn ticking<B>(engine: &Engine, body: impl FnOnce() -> B) -> B {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                engine.increment_epoch();
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+        let result = body();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
 }
 
 fn host_call(
@@ -123,7 +207,9 @@ fn shown(outcome: &RunOutcome) -> String {
     )
 }
 
-fn compare(program: &Program, base: &Path, fuel: bool) -> Result<(f64, f64)> {
+/// Runs a program here and in wasmtime. Returns what it left here, the fuel too, and the times.
+fn compare(program: &Program, base: &Path, fuel: bool) -> Result<(RunOutcome, f64, f64)> {
+    let mode = if fuel { Mode::Fuel } else { Mode::Unmetered };
     let (ours_dir, theirs_dir) = (base.join("ours"), base.join("theirs"));
     let started = Instant::now();
     let (mut ours, mut theirs, mut said) = (None, None, Vec::new());
@@ -132,7 +218,7 @@ fn compare(program: &Program, base: &Path, fuel: bool) -> Result<(f64, f64)> {
         let (host, transcript) = script_host();
         let host = program.scripted.then_some(host);
         if engine == 0 {
-            ours = Some(run(program, &ours_dir, fuel, host).context("in Stillframe")?);
+            ours = Some(run(program, &ours_dir, mode, host).context("in Stillframe")?);
             times.0 = started.elapsed().as_secs_f64();
         } else {
             let outcome = match host {
@@ -146,6 +232,7 @@ fn compare(program: &Program, base: &Path, fuel: bool) -> Result<(f64, f64)> {
     }
     let (mut ours, mut theirs) = (ours.context("ran")?, theirs.context("ran")?);
     ensure!(ours.exit_code == program.exit_code, "ended with {}", shown(&ours));
+    let whole = ours.clone();
     if program.fuel_varies {
         (ours.fuel_consumed, theirs.fuel_consumed) = (None, None);
     }
@@ -157,7 +244,16 @@ fn compare(program: &Program, base: &Path, fuel: bool) -> Result<(f64, f64)> {
     );
     let [ours, theirs] = [&said[0], &said[1]].map(|t| t.lock().unwrap().clone());
     ensure!(ours == theirs, "host calls differ: {ours:?} and {theirs:?}");
-    Ok(times)
+    Ok((whole, times.0, times.1))
+}
+
+/// Runs a program cut in pieces, which must leave behind what it does when it runs through.
+fn compare_cut(program: &Program, base: &Path, whole: &RunOutcome, mode: Mode) -> Result<f64> {
+    let started = Instant::now();
+    let host = program.scripted.then(|| script_host().0);
+    let cut = run(program, &base.join("cut"), mode, host)?;
+    ensure!(cut == *whole, "cut, it left {}\n  instead of {}", shown(&cut), shown(whole));
+    Ok(started.elapsed().as_secs_f64())
 }
 
 fn test(program: &Program, base: &Path) -> Result<Verdict> {
@@ -167,10 +263,21 @@ fn test(program: &Program, base: &Path) -> Result<Verdict> {
     }
     let mut told = String::new();
     for fuel in [false, true] {
-        let (ours, theirs) = compare(program, base, fuel)
+        let (whole, ours, theirs) = compare(program, base, fuel)
             .with_context(|| format!("{} fuel", if fuel { "with" } else { "without" }))?;
         let with = if fuel { ", with fuel" } else { "" };
         told += &format!("{with} {ours:.1} s (wasmtime {theirs:.1} s)");
+        if !fuel || program.slow {
+            continue;
+        }
+        let mut modes = vec![Mode::Pieces(100_003), Mode::Pieces(1_000_000)];
+        modes.extend(INTERRUPTED.contains(&program.name).then_some(Mode::Epochs));
+        told += ", cut";
+        for mode in modes {
+            let took = compare_cut(program, base, &whole, mode)
+                .with_context(|| format!("suspended and resumed: {mode:?}"))?;
+            told += &format!(" {took:.1} s");
+        }
     }
     Ok(Verdict::Passed(told))
 }

@@ -22,6 +22,7 @@ Examples:
   stillframe run prog.wasm --its-own-option a b     run a WASI program; the rest is its arguments
   stillframe run --dir . prog.wasm in.txt           let it use the files of this folder
   stillframe run --fuel 1000000 prog.wasm           let it execute so many operators, and no more
+  stillframe run --fuel 1000000 --resume prog.wasm  see where it is after each million
   stillframe run --timeout 500ms prog.wat           stop it after half a second
   stillframe run --invoke add math.wat 1 2          call an export and print its results
   stillframe compile prog.wasm -o prog.elf          compile once ...
@@ -38,7 +39,7 @@ pub enum Command {
     Wast(WastArgs),
     /// Compile a module to native code on disk
     Compile(CompileArgs),
-    /// Show the main job: compile, meter, interrupt, and read a trap
+    /// Show the main job: compile, meter, suspend and resume, interrupt, read a trap
     Demo,
 }
 
@@ -53,12 +54,26 @@ Without --invoke the module must export '_start', as WASI commands do. With it, 
 exports '_initialize' is initialized first, and the arguments are read by the function's type: \
 integers in decimal or with 0x, floats, v128 as an integer, references as 'null'.
 
+With --resume, the program is stopped each time that it has consumed --fuel, and a line on standard \
+error says where it stands: the function, the offset in the module and, if the module has DWARF, the \
+source line. The first ten pauses are shown, and then one a second; --verbose shows all, with all \
+frames. The last line says how many pauses and how much fuel there were and, if not all were shown, \
+in which functions the program stood most often. Results, exit codes, traps and --timeout are as \
+without. A start function is not paused.
+
 Compiled files hold native code that runs as it is, with all rights of this process: run only \
 those that you compiled yourself or would run without a sandbox.")]
 pub struct RunArgs {
     /// Stop the program when it has consumed this much fuel (about 1 per operator)
     #[arg(long, value_name = "N")]
     pub fuel: Option<u64>,
+    /// Do not end the program when it has consumed --fuel: say where it stands, give it as much
+    /// again, and let it go on
+    #[arg(long, requires = "fuel")]
+    pub resume: bool,
+    /// With --resume: show every pause, and all its frames
+    #[arg(long, requires = "resume")]
+    pub verbose: bool,
     /// Stop the program after this long: 500ms, 2s, 1.5s, 3m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
@@ -78,6 +93,20 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Units of fuel between two pauses, if the program is to be paused.
+    ///
+    /// # Errors
+    ///
+    /// If there are none: the program would stand still for ever.
+    pub fn pause_every(&self) -> Result<Option<u64>> {
+        let units = self.fuel.filter(|_| self.resume);
+        ensure!(
+            units != Some(0),
+            "--resume needs a --fuel of at least 1: with 0 nothing would move"
+        );
+        Ok(units)
+    }
+
     /// The module's file.
     pub fn file(&self) -> &Path {
         Path::new(&self.file_and_args[0])
@@ -196,5 +225,21 @@ mod tests {
         assert_eq!(run.file(), Path::new("p.wasm"));
         assert_eq!(run.args().unwrap(), ["--fuel", "-x"]);
         assert!(Cli::try_parse_from(["stillframe", "run", "--bogus", "p.wasm"]).is_err());
+    }
+
+    #[test]
+    fn pauses_need_fuel() {
+        let parse = |args: &str| {
+            let words = ["stillframe", "run"].into_iter().chain(args.split(' '));
+            match Cli::try_parse_from(words)?.command {
+                Command::Run(run) => run.pause_every(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(parse("--fuel 5 p.wasm").unwrap(), None);
+        assert_eq!(parse("--fuel 5 --resume p.wasm").unwrap(), Some(5));
+        for bad in ["--resume p.wasm", "--fuel 0 --resume p.wasm", "--fuel 5 --verbose p.wasm"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! `stillframe demo`: the main job, shown on a small guest that is built into the command.
 
-use crate::report::Ending;
+use crate::report::{Ending, Frames, grouped};
 use crate::timeout::Timeout;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::io::{self, StdoutLock, Write as _};
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
-use stillframe::{Caller, Config, Engine, Error, Instance, Linker, Module, Store, Trap};
+use stillframe::{
+    Caller, Config, Engine, Error, Instance, Linker, Module, Store, Trap, TypedResumableCall,
+};
 
 const GUEST: &str = include_str!("demo.wat");
 /// The picture's size, in characters.
@@ -21,6 +24,7 @@ pub(crate) fn demo() -> Result<ExitCode> {
     let mut demo = Demo::new()?;
     demo.picture()?;
     demo.budget()?;
+    demo.suspend()?;
     demo.runaway()?;
     demo.trap()?;
     Ok(ExitCode::SUCCESS)
@@ -86,9 +90,22 @@ impl Demo {
         self.store.set_fuel(PLENTY)?;
         row.call(&mut self.store, (y, SIZE.0, SIZE.1))?;
         let fuel = PLENTY - self.store.get_fuel()?;
+        Ok((self.line()?, fuel))
+    }
+
+    /// What the guest has drawn of the line, so far.
+    fn line(&mut self) -> Result<String> {
         let memory = self.instance.get_memory(&mut self.store, "memory").context("no memory")?;
-        let line = memory.data(&self.store)[..SIZE.0 as usize].to_vec();
-        Ok((String::from_utf8(line)?, fuel))
+        let line = &memory.data(&self.store)[..SIZE.0 as usize];
+        let drawn = line.iter().position(|byte| *byte == 0).unwrap_or(line.len());
+        Ok(String::from_utf8(line[..drawn].to_vec())?)
+    }
+
+    /// Forgets what was drawn.
+    fn wipe(&mut self) -> Result<()> {
+        let memory = self.instance.get_memory(&mut self.store, "memory").context("no memory")?;
+        memory.data_mut(&mut self.store)[..SIZE.0 as usize].fill(0);
+        Ok(())
     }
 
     /// The same line again: once for the same fuel, and once with too little.
@@ -110,6 +127,49 @@ impl Demo {
         self.store.set_fuel(first / 2)?;
         let ended = row.call(&mut self.store, (y, SIZE.0, SIZE.1));
         writeln!(self.out, "  with half of it:        {}\n", trap_of(ended)?.name())?;
+        Ok(())
+    }
+
+    /// The line once more: stopped in the middle by its budget, and carried on by another thread.
+    fn suspend(&mut self) -> Result<()> {
+        heading(&mut self.out, "Suspend", "out of fuel, a call stands still, and can go on")?;
+        let y = SIZE.1 / 2;
+        let (line, whole) = self.row(y)?;
+        writeln!(self.out, "  line {y} in one go:       {} units", grouped(whole))?;
+
+        self.wipe()?;
+        let row = self.instance.get_typed_func::<(i32, i32, i32), ()>(&mut self.store, "row")?;
+        let third = whole / 3;
+        self.store.set_fuel(third)?;
+        let called = row.call_resumable(&mut self.store, (y, SIZE.0, SIZE.1))?;
+        let TypedResumableCall::OutOfFuel(call) = called else { bail!("it was not stopped") };
+        let units = third + call.overdraft();
+        let frames = Frames(&call.backtrace(&self.store)?).to_string();
+        let drawn = self.line()?;
+        writeln!(
+            self.out,
+            "  with a third of that:   it stops after {} units, at",
+            grouped(units)
+        )?;
+        for frame in frames.trim_start().lines() {
+            writeln!(self.out, "{:26}{}", "", frame.trim_start())?;
+        }
+        writeln!(self.out, "                          {drawn}")?;
+
+        // The call is a value: it can be sent to another thread, with its store.
+        let store = &mut self.store;
+        let resumed = thread::scope(|scope| {
+            let other = scope.spawn(move || {
+                store.add_fuel(PLENTY)?;
+                anyhow::Ok((call.resume(&mut *store)?, third + PLENTY - store.get_fuel()?))
+            });
+            other.join().map_err(|_| Error::msg("the other thread panicked"))?
+        });
+        let (TypedResumableCall::Finished(()), units) = resumed? else { bail!("it stopped again") };
+        let drawn = self.line()?;
+        writeln!(self.out, "  on another thread:      it goes on, to {} units", grouped(units))?;
+        writeln!(self.out, "                          {drawn}\n")?;
+        ensure!((&drawn, units) == (&line, whole), "that is not the same");
         Ok(())
     }
 
@@ -177,30 +237,9 @@ fn time(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }
 
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_stand_apart() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1000), "1,000");
-        assert_eq!(grouped(1234567), "1,234,567");
-    }
 
     #[test]
     fn demo_runs_to_its_end() {

@@ -6,6 +6,7 @@
 //!                 values.rs        arguments and results of --invoke
 //!                 report.rs        how a trap is shown
 //!                 timeout.rs       --timeout
+//!                 pauses.rs        --resume
 //!               compile.rs         a module to native code on disk
 //!               demo.rs            the program built into the command
 //!               wast/              scripts of the WebAssembly test suite
@@ -20,6 +21,7 @@ pub mod wast;
 mod compile;
 mod demo;
 mod load;
+mod pauses;
 mod progress;
 mod report;
 mod run;
@@ -46,7 +48,12 @@ pub fn main(cli: args::Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Compiles the README's example and runs it.
+/// Compiles the README's examples and runs them.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The same for the contract of fuel, whose numbers are asserted there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/fuel.md")]
+struct Fuel;

@@ -1,4 +1,5 @@
-//! How a program's end is reported: its exit code, a trap, or an error of the host.
+//! How a program's end is reported: its exit code, a trap, or an error of the host. How numbers and
+//! frames are written.
 
 use crate::EXIT_TRAP;
 use anyhow::Error;
@@ -24,7 +25,7 @@ impl Ending {
             None => (1, format!("error: {}", Chain(error))),
         };
         if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-            let _ = write!(message, "{}", Backtrace(backtrace));
+            let _ = write!(message, "\nwasm backtrace, innermost first:{}", Frames(backtrace));
         }
         Ending { code, message }
     }
@@ -55,12 +56,12 @@ impl Display for Chain<'_> {
     }
 }
 
-/// A backtrace, innermost frame first, with a line where host functions were running in between.
-struct Backtrace<'a>(&'a WasmBacktrace);
+/// The frames of a backtrace, innermost first, each on a new line, with a line where host functions
+/// were running in between.
+pub(crate) struct Frames<'a>(pub(crate) &'a WasmBacktrace);
 
-impl Display for Backtrace<'_> {
+impl Display for Frames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\nwasm backtrace, innermost first:")?;
         let mut activation = 0;
         for (depth, frame) in self.0.frames().iter().enumerate() {
             if self.0.omitted() > 0 && depth == INNERMOST {
@@ -80,9 +81,30 @@ impl Display for Backtrace<'_> {
 /// After how many frames of a backtrace those are missing that were left out.
 const INNERMOST: usize = 64;
 
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1000), "1,000");
+        assert_eq!(grouped(1234567), "1,234,567");
+    }
 
     #[test]
     fn exit_codes_keep_eight_bits_and_stay_failures() {

@@ -1,6 +1,7 @@
 //! `stillframe run`: one program, its limits, what it may see, and how it ended.
 
 use crate::args::RunArgs;
+use crate::pauses::Pauses;
 use crate::report::Ending;
 use crate::timeout::Timeout;
 use crate::{load, values};
@@ -12,12 +13,13 @@ use stillframe_wasi::{WasiCtx, WasiCtxBuilder};
 
 /// Does what `stillframe run` was asked.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let pause_every = args.pause_every()?;
     let (module, metering) = load_module(args)?;
     let mut linker = Linker::new(module.engine());
     stillframe_wasi::add_to_linker(&mut linker, |wasi: &mut WasiCtx| wasi)?;
     let mut store = Store::new(module.engine(), wasi(args)?);
     if metering.fuel {
-        store.set_fuel(args.fuel.unwrap_or(MUCH_FUEL))?;
+        store.set_fuel(args.fuel.filter(|_| pause_every.is_none()).unwrap_or(MUCH_FUEL))?;
     }
     if metering.epochs {
         store.set_epoch_deadline(if args.timeout.is_some() { 1 } else { u64::MAX / 2 });
@@ -26,16 +28,50 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
     // From here on, code of the guest runs.
     let timeout = args.timeout.map(|limit| Timeout::start(module.engine(), limit));
-    let ended = linker
-        .instantiate(&mut store, &module)
-        .and_then(|instance| enter(args, &mut store, instance));
-    drop(timeout);
-    let Err(error) = ended else { return Ok(ExitCode::SUCCESS) };
-    let ending = Ending::of(&error);
-    if !ending.message.is_empty() {
-        eprintln!("{}", ending.message);
+    let instance = linker.instantiate(&mut store, &module);
+    let mut caller = Caller { timeout, pauses: None };
+    if let Some(piece) = pause_every
+        && instance.is_ok()
+    {
+        // What a start function took: it cannot be suspended.
+        let before = MUCH_FUEL - store.get_fuel()?;
+        caller.pauses = Some(Pauses::new(&mut store, piece, before, args.verbose)?);
     }
-    Ok(ExitCode::from(ending.code))
+    let ended = instance.and_then(|instance| enter(args, &mut store, instance, &mut caller));
+    drop(caller.timeout);
+    let mut code = ExitCode::SUCCESS;
+    if let Err(error) = ended {
+        let ending = Ending::of(&error);
+        if !ending.message.is_empty() {
+            eprintln!("{}", ending.message);
+        }
+        code = ExitCode::from(ending.code);
+    }
+    if let Some(pauses) = caller.pauses {
+        pauses.finish(&mut store)?;
+    }
+    Ok(code)
+}
+
+/// How the program's functions are called: straight, or with pauses.
+struct Caller {
+    timeout: Option<Timeout>,
+    pauses: Option<Pauses>,
+}
+
+impl Caller {
+    fn call(
+        &mut self,
+        store: &mut Store<WasiCtx>,
+        func: Func,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        match &mut self.pauses {
+            Some(pauses) => pauses.call(store, self.timeout.as_ref(), func, params, results),
+            None => func.call(store, params, results),
+        }
+    }
 }
 
 /// A budget for a program that counts fuel and has no limit: centuries.
@@ -119,18 +155,24 @@ fn check_entry(args: &RunArgs, module: &Module) -> Result<()> {
     }
 }
 
-fn enter(args: &RunArgs, store: &mut Store<WasiCtx>, instance: Instance) -> Result<()> {
+fn enter(
+    args: &RunArgs,
+    store: &mut Store<WasiCtx>,
+    instance: Instance,
+    caller: &mut Caller,
+) -> Result<()> {
     let Some(name) = &args.invoke else {
-        return instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call(store, ());
+        let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+        return caller.call(store, start.func(), &[], &mut []);
     };
     if let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
-        initialize.call(&mut *store, &[], &mut [])?;
+        caller.call(store, initialize, &[], &mut [])?;
     }
     let func: Func = instance.get_func(&mut *store, name).context("an export that was there")?;
     let ty = func.ty(&*store);
     let params = values::parse_args(&ty, &args.args()?)?;
     let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
-    func.call(store, &params, &mut results)?;
+    caller.call(store, func, &params, &mut results)?;
     let mut out = std::io::stdout().lock();
     for result in &results {
         writeln!(out, "{}", values::show(result)).context("cannot print a result")?;

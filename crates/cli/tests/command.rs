@@ -170,6 +170,146 @@ fn program_that_sleeps_through_its_timeout_is_ended() {
     assert!(ended.stderr.contains("waits in a host function"), "{}", ended.stderr);
 }
 
+/// With a loop of 5 units a round (get, const, sub, tee, br_if) after 1 for entering; the loop is
+/// the first operator, at 0x1f: header 8, types 7, functions 4, exports 7, the code section's head 3,
+/// the body's size and number of locals 2.
+const COUNT: &str = r#"
+    (module (func (export "f") (param i32)
+      (loop local.get 0 i32.const 1 i32.sub local.tee 0 br_if 0)))
+"#;
+
+#[test]
+fn program_that_is_resumed_says_where_it_stands_and_ends_as_without() {
+    let scene = Scene::new();
+    scene.write("count.wat", COUNT);
+    let run = |fuel: &str| {
+        let ended = scene.stillframe(&[
+            "run",
+            "--fuel",
+            fuel,
+            "--resume",
+            "--invoke",
+            "f",
+            "count.wat",
+            "5",
+        ]);
+        assert_eq!((ended.code, &*ended.stdout), (0, ""), "{}", ended.stderr);
+        ended.stderr
+    };
+    // Five rounds are 26 units; the loop is tested at 1, 6, 11, 16 and 21.
+    assert_eq!(
+        run("10"),
+        "pause 1 after 11 units: 0x1f - <wasm function 0>\n\
+         pause 2 after 21 units: 0x1f - <wasm function 0>\n\
+         2 pauses, 26 units in all\n"
+    );
+    assert_eq!(
+        run("21"),
+        "pause 1 after 21 units: 0x1f - <wasm function 0>\n1 pause, 26 units in all\n"
+    );
+    // The last test is passed with one unit left; the rest is overdrawn, and counted.
+    assert_eq!(run("22"), "0 pauses, 26 units in all\n");
+    // Pieces that are smaller than a round are added up.
+    let text = run("1");
+    assert!(text.starts_with("pause 1 after 1 unit: 0x1f - "), "{text}");
+    assert!(text.contains("\npause 5 after 21 units: "), "{text}");
+    assert!(text.ends_with("\n5 pauses, 26 units in all\n"), "{text}");
+}
+
+#[test]
+fn paused_programs_exit_and_trap_as_others_do() {
+    let scene = Scene::new();
+    scene.write("prog.wat", PROGRAM);
+    scene.write("lib.wat", LIBRARY);
+    let ended = scene.stillframe(&["run", "--fuel", "4", "--resume", "prog.wat", "x"]);
+    assert_eq!((ended.code, &*ended.stdout), (3, "prog.wat\0x\0"), "{}", ended.stderr);
+    // _start: entry 1, four calls of 3, two of 1 and one of 2. print, twice: entry 1, stores of 3 and
+    // 4, a call of 5. 17 + 2 · 13.
+    assert!(ended.stderr.ends_with(" pauses, 43 units in all\n"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
+
+    let ended =
+        scene.stillframe(&["run", "--fuel", "4", "--resume", "--invoke", "halve", "lib.wat", "1"]);
+    assert_eq!(ended.code, 134);
+    // halve: entry 1, get const call 3; divide: entry 1, get get div 3. It has no checkpoint.
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines[0], "trap: IntegerDivisionByZero: integer divide by zero");
+    assert_eq!((lines.len(), lines[4]), (5, "0 pauses, 8 units in all"), "{}", ended.stderr);
+}
+
+#[test]
+fn many_pauses_are_few_lines_unless_all_are_wanted() {
+    let scene = Scene::new();
+    scene.write("count.wat", COUNT);
+    let run = |flags: &[&str]| {
+        let flags = [&["run", "--fuel", "5", "--resume"], flags].concat();
+        let ended = scene.stillframe(&[&*flags, &["--invoke", "f", "count.wat", "3000"]].concat());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stderr
+    };
+    // 3000 rounds are 15,001 units. Every test but the first, which finds 4 units left, finds none.
+    let total = "2,999 pauses, 15,001 units in all";
+    let text = run(&[]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!((12..30).contains(&lines.len()), "{text}");
+    assert_eq!(lines[9], "pause 10 after 51 units: 0x1f - <wasm function 0>");
+    assert_eq!(lines[lines.len() - 2], format!("{total}; it stood most often in:"));
+    assert_eq!(lines[lines.len() - 1], "  100.0 %  <wasm function 0>");
+    let text = run(&["--verbose"]);
+    let lines: Vec<&str> = text.lines().collect();
+    // Each is a line, and one for its only frame.
+    assert_eq!((lines.len(), lines[2 * 2999]), (2 * 2999 + 1, total));
+    assert_eq!(lines[2 * 2998], "pause 2,999 after 14,996 units:");
+    assert_eq!(lines[2 * 2998 + 1].trim(), "0:     0x1f - <wasm function 0>");
+}
+
+#[test]
+fn paused_program_ends_at_its_timeout() {
+    let scene = Scene::new();
+    scene.write("lib.wat", LIBRARY);
+    // With pieces of one unit the loop's only checkpoint finds no fuel, and never looks at epochs.
+    for fuel in ["1", "1000", "1000000000000"] {
+        let flags = ["run", "--fuel", fuel, "--resume", "--timeout", "50ms"];
+        let ended = scene.stillframe(&[&flags[..], &["--invoke", "spin", "lib.wat"]].concat());
+        assert_eq!(ended.code, 134);
+        assert!(ended.stderr.contains("trap: Interrupt: "), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("waits in a host function"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn initialization_is_paused_and_a_start_function_counted() {
+    let scene = Scene::new();
+    scene.write(
+        "lib.wat",
+        r#"(module
+             (func $start nop)
+             (func (export "_initialize") (local i32)
+               (loop (br_if 0 (i32.eqz (local.tee 0 (i32.eqz (local.get 0)))))))
+             (func (export "f"))
+             (start $start))"#,
+    );
+    let ended = scene.stillframe(&["run", "--fuel", "1", "--resume", "--invoke", "f", "lib.wat"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    // start 1. _initialize: 1, and one round of get eqz tee eqz br_if; its loop is tested at 1. f: 1.
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert!(lines[0].starts_with("pause 1 after 2 units: "), "{}", ended.stderr);
+    assert_eq!(lines[lines.len() - 1], "1 pause, 8 units in all", "{}", ended.stderr);
+}
+
+#[test]
+fn resuming_wants_fuel() {
+    let scene = Scene::new();
+    scene.write("count.wat", COUNT);
+    let ended = scene.stillframe(&["run", "--resume", "--invoke", "f", "count.wat", "5"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("--fuel <N>"), "{}", ended.stderr);
+    let ended =
+        scene.stillframe(&["run", "--fuel", "0", "--resume", "--invoke", "f", "count.wat", "5"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("at least 1"), "{}", ended.stderr);
+}
+
 #[test]
 fn folders_are_there_under_their_guest_names_and_no_others() {
     let scene = Scene::new();
@@ -249,6 +389,7 @@ fn compiled_file_takes_the_limits_that_it_was_compiled_for() {
     };
     assert_eq!(spin(&["--fuel", "1000"], "metered.elf").code, 134);
     assert_eq!(spin(&["--timeout", "50ms"], "metered.elf").code, 134);
+    assert_eq!(spin(&["--fuel", "9", "--resume", "--timeout", "50ms"], "metered.elf").code, 134);
     let ended = spin(&["--fuel", "1000"], "bare.elf");
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("compiled with fuel false"), "{}", ended.stderr);
@@ -317,7 +458,7 @@ fn help_names_every_command() {
 fn demo_shows_the_main_job() {
     let ended = Scene::new().stillframe(&["demo"]);
     assert_eq!((ended.code, &*ended.stderr), (0, ""));
-    for shown in ["OutOfFuel", "Interrupt", "IntegerDivisionByZero", "on_item"] {
+    for shown in ["OutOfFuel", "Suspend", "Interrupt", "IntegerDivisionByZero", "on_item"] {
         assert!(ended.stdout.contains(shown), "{shown} is missing:\n{}", ended.stdout);
     }
 }

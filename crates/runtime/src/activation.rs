@@ -58,7 +58,7 @@ impl Activations {
     }
 
     /// Begins one inside of the innermost.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, activation: Activation, limits: &VMRuntimeLimits) {
         if !self.list.is_empty() {
             self.left.push(SavedLimits::of(limits));
@@ -157,11 +157,11 @@ impl From<Error> for CallError {
 
 impl StoreCore {
     /// Whether there is room for one more activation: on the host's stack, and under the limit of
-    /// nested calls.
+    /// nested calls. Prepares the thread.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         let config = self.engine().config();
-        traps::host_stack_left().is_none_or(|left| left >= config.host_stack_reserve)
+        traps::prepare_thread().is_none_or(|left| left >= config.host_stack_reserve)
             && self.activations.depth() < config.max_nested_calls
     }
 

@@ -278,10 +278,9 @@ impl StoreCore {
         Outcome::Suspended(SuspendedCall::new(stack))
     }
 
-    /// A stack for a new activation; this thread is ready for wasm then.
+    /// A stack for a new activation.
     #[inline]
     fn take_stack(&mut self) -> Result<Arc<WasmStack>> {
-        traps::prepare_thread();
         match self.spare_stack.take() {
             Some(stack) => Ok(stack),
             None => self.engine().stacks().take(),

@@ -10,7 +10,6 @@ use crate::arch;
 use crate::frames::Trace;
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, StoreCore, StoreId};
-use crate::traps;
 use crate::value::RawValue;
 use anyhow::{Error, Result};
 use std::ptr::NonNull;
@@ -279,7 +278,6 @@ impl StoreCore {
             self.keep_stack(stack);
             return Ok(Outcome::Finished(values));
         }
-        traps::prepare_thread();
         let sp = stack.standing().sp;
         self.begin_again(stack, mode);
         // SAFETY: the activation was begun on the call's stack, which stands as it was left, but

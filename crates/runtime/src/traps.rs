@@ -37,28 +37,58 @@ pub(crate) struct Fault {
     pub(crate) address: usize,
 }
 
+/// What is known of a thread. Without a destructor, so that the signal handler can read it.
+struct Thread {
+    /// The innermost call of `enter` on this thread.
+    current: Cell<*const CallState>,
+    /// Whether the thread has been prepared.
+    ready: Cell<bool>,
+    /// The lowest and highest address of the thread's own stack; 0 if unknown.
+    stack: Cell<(usize, usize)>,
+}
+
 thread_local! {
-    /// The innermost call of `enter` on this thread. `const` and without a destructor, so that
-    /// the signal handler can read it.
-    static CURRENT: Cell<*const CallState> = const { Cell::new(std::ptr::null()) };
+    static THREAD: Thread = const {
+        Thread {
+            current: Cell::new(std::ptr::null()),
+            ready: Cell::new(false),
+            stack: Cell::new((0, 0)),
+        }
+    };
     static SIGNAL_STACK: OnceCell<Option<SignalStack>> = const { OnceCell::new() };
-    /// The lowest and highest address of this thread's own stack; `(0, 0)` if unknown.
-    static HOST_STACK: OnceCell<(usize, usize)> = const { OnceCell::new() };
 }
 
 /// Makes `state` the thread's current call and returns the one before.
 #[inline]
 pub(crate) fn set_current(state: *const CallState) -> *const CallState {
-    CURRENT.with(|current| current.replace(state))
+    THREAD.with(|thread| thread.current.replace(state))
 }
 
-/// Bytes left on this thread's own stack, or `None` if the thread runs on a stack that is not the
-/// one the system gave it, so that nothing is known.
+/// Prepares the process and this thread for wasm, if that has not been done, and returns the bytes
+/// left on the thread's own stack; or `None` if the thread runs on a stack that is not the one the
+/// system gave it, so that nothing is known. Must be called before wasm runs.
 #[inline]
-pub(crate) fn host_stack_left() -> Option<usize> {
-    let (low, high) = HOST_STACK.with(|stack| *stack.get_or_init(host_stack_bounds));
-    let sp = arch::stack_pointer();
-    (low < sp && sp < high).then(|| sp - low)
+pub(crate) fn prepare_thread() -> Option<usize> {
+    THREAD.with(|thread| {
+        if !thread.ready.get() {
+            prepare(thread);
+        }
+        let (low, high) = thread.stack.get();
+        let sp = arch::stack_pointer();
+        (low < sp && sp < high).then(|| sp - low)
+    })
+}
+
+#[cold]
+fn prepare(thread: &Thread) {
+    install_handlers();
+    // When the thread is about to end, the stack has been taken down already. Then signals are
+    // handled on the stack that runs; wasm stacks have room for that.
+    let _ = SIGNAL_STACK.try_with(|stack| {
+        stack.get_or_init(SignalStack::install);
+    });
+    thread.stack.set(host_stack_bounds());
+    thread.ready.set(true);
 }
 
 fn host_stack_bounds() -> (usize, usize) {
@@ -77,18 +107,6 @@ fn host_stack_bounds() -> (usize, usize) {
         }
     }
     (base as usize, base as usize + size)
-}
-
-/// Prepares the process and this thread for hardware traps. Cheap after the first time on a
-/// thread; must run before wasm does.
-#[inline]
-pub(crate) fn prepare_thread() {
-    SIGNAL_STACK.with(|stack| {
-        stack.get_or_init(|| {
-            install_handlers();
-            SignalStack::install()
-        });
-    });
 }
 
 /// Bytes a thread's alternate signal stack must have for our handler and those we pass on to.
@@ -198,11 +216,11 @@ unsafe extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *
 
 /// If the fault is a wasm trap, notes it and arranges that the thread leaves wasm.
 fn leave_wasm(signal: i32, address: usize, context: &mut libc::ucontext_t) -> bool {
-    let state = CURRENT.try_with(Cell::get).unwrap_or(std::ptr::null());
+    let state = THREAD.try_with(|thread| thread.current.get()).unwrap_or(std::ptr::null());
     if state.is_null() {
         return false;
     }
-    // SAFETY: `CURRENT` points to the state of a call that is running on this thread, and its
+    // SAFETY: `Thread::current` points to the state of a call that is running on this thread, and its
     // limits belong to a store that is borrowed by that call.
     let (state, limits) = unsafe { (&*state, &*(*state).limits) };
     let regs = arch::signal_registers(context);
