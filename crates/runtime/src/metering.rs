@@ -2,7 +2,8 @@
 //!
 //! Fuel is one number to the embedder. Here it is two: what wasm can spend before its next
 //! checkpoint takes the slow path (`VMRuntimeLimits::fuel_consumed`, negative), and a reserve, which
-//! holds what is beyond an `i64`, or beyond the slice after which asynchronous calls yield.
+//! holds what is beyond an `i64`, or beyond the slice after which asynchronous calls yield. What
+//! has been executed in all is what was ever put into the store's account, less what is left.
 
 use crate::activation::Mode;
 use crate::builtins::Stop;
@@ -52,7 +53,7 @@ pub(crate) enum Refill {
 
 /// What is to be done with wasm that has reached the deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum AtDeadline {
+pub(crate) enum AtDeadline {
     GoOn,
     Suspend,
     Trap,
@@ -62,26 +63,45 @@ impl StoreCore {
     /// Sets the fuel that is left to `fuel` units. An overdraft is forgotten.
     #[inline]
     pub fn set_fuel(&mut self, fuel: u64) {
-        let in_hand = fuel.min(self.fuel_in_hand_max());
-        self.fuel_reserve = fuel - in_hand;
-        self.limits.fuel_consumed.set(-(in_hand as i64));
+        let change = fuel.wrapping_sub(self.balance());
+        self.fuel_account = self.fuel_account.wrapping_add(change);
+        self.put_in_hand(fuel);
     }
 
     /// Adds `fuel` units to what is left, at most up to `u64::MAX`. An overdraft is paid first.
     pub fn add_fuel(&mut self, fuel: u64) {
-        let consumed = self.limits.fuel_consumed.get();
-        match u64::try_from(consumed) {
-            Ok(overdraft) if overdraft > 0 => {
-                let left = self.fuel_reserve.saturating_add(fuel);
-                if left < overdraft {
-                    self.fuel_reserve = 0;
-                    self.limits.fuel_consumed.set((overdraft - left) as i64);
-                } else {
-                    self.set_fuel(left - overdraft);
-                }
+        let overdraft = self.limits.fuel_consumed.get().max(0) as u64;
+        let paid = self.fuel_reserve.saturating_add(fuel).checked_sub(overdraft);
+        match paid {
+            Some(left) if overdraft > 0 => self.set_fuel(left),
+            Some(_) => self.set_fuel(self.fuel().saturating_add(fuel)),
+            None => {
+                // Still overdrawn.
+                let left = (overdraft - self.fuel_reserve - fuel) as i64;
+                self.fuel_reserve = 0;
+                self.limits.fuel_consumed.set(left);
+                self.fuel_account = self.fuel_account.wrapping_add(fuel);
             }
-            _ => self.set_fuel(self.fuel().saturating_add(fuel)),
         }
+    }
+
+    /// Units that wasm has executed in this store since it was made, modulo 2^64.
+    pub fn fuel_consumed(&self) -> u64 {
+        self.fuel_account.wrapping_sub(self.balance())
+    }
+
+    /// What is left, modulo 2^64: negative if it is overdrawn.
+    #[inline]
+    fn balance(&self) -> u64 {
+        self.fuel_reserve.wrapping_sub(self.limits.fuel_consumed.get() as u64)
+    }
+
+    /// Splits `fuel` into what wasm can spend and the reserve.
+    #[inline]
+    fn put_in_hand(&mut self, fuel: u64) {
+        let in_hand = fuel.min(self.fuel_in_hand_max());
+        self.fuel_reserve = fuel - in_hand;
+        self.limits.fuel_consumed.set(-(in_hand as i64));
     }
 
     /// The fuel that is left, in units; 0 if it is overdrawn.
@@ -100,7 +120,7 @@ impl StoreCore {
         self.fuel_slice = slice;
         // What is in hand is cut to the new size; an overdraft stays one.
         if self.limits.fuel_consumed.get() <= 0 {
-            self.set_fuel(self.fuel());
+            self.put_in_hand(self.fuel());
         }
     }
 
@@ -138,11 +158,12 @@ impl StoreCore {
     /// Takes the overdraft out of the store: it is the suspended call's debt now.
     #[inline]
     fn take_overdraft(&mut self) -> u64 {
-        let overdraft = self.limits.fuel_consumed.get().max(0);
+        let overdraft = self.limits.fuel_consumed.get().max(0) as u64;
         if overdraft > 0 {
             self.limits.fuel_consumed.set(0);
+            self.fuel_account = self.fuel_account.wrapping_add(overdraft);
         }
-        overdraft as u64
+        overdraft
     }
 
     /// Pays a debt and puts `need` units in hand; `None` if there is too little for both, and then
@@ -154,7 +175,8 @@ impl StoreCore {
             return None;
         }
         if debt > 0 {
-            self.set_fuel(left);
+            self.fuel_account = self.fuel_account.wrapping_sub(debt);
+            self.put_in_hand(left);
         }
         self.refill_fuel(need);
         Some(())
@@ -179,7 +201,7 @@ impl StoreCore {
             match (self.refill_fuel(need), mode) {
                 (Refill::NotNeeded, _) => {}
                 (Refill::Done, Mode::Async) if self.fuel_slice.is_some() => {
-                    return Err(self.stop(Cause::Interrupted { need }));
+                    return Err(self.stop(Cause::Yielded { need }));
                 }
                 (Refill::Done, _) => {}
                 (Refill::TooLittle, Mode::Resumable) => {
@@ -189,7 +211,7 @@ impl StoreCore {
                 (Refill::TooLittle, _) => return Err(Stop::End(Error::new(Trap::OutOfFuel))),
             }
         }
-        if epochs && self.engine().epoch() >= self.limits.epoch_deadline.get() {
+        if epochs && self.deadline_reached() {
             return match (self.at_deadline()?, mode) {
                 (AtDeadline::GoOn, _) => Ok(()),
                 (AtDeadline::Suspend, Mode::Resumable | Mode::Async) => {
@@ -203,8 +225,14 @@ impl StoreCore {
         Ok(())
     }
 
+    /// Whether the epoch has reached the deadline.
+    #[inline]
+    pub(crate) fn deadline_reached(&self) -> bool {
+        self.engine().epoch() >= self.limits.epoch_deadline.get()
+    }
+
     /// Does what the store's action says, and sets the new deadline if it has one.
-    fn at_deadline(&mut self) -> Result<AtDeadline> {
+    pub(crate) fn at_deadline(&mut self) -> Result<AtDeadline> {
         let (verdict, ticks) = match self.epoch_action {
             EpochAction::Trap | EpochAction::Running => (AtDeadline::Trap, None),
             EpochAction::Suspend(ticks) => (AtDeadline::Suspend, ticks),

@@ -8,6 +8,7 @@
 use crate::activation::{CallError, Mode};
 use crate::arch;
 use crate::frames::Trace;
+use crate::metering::AtDeadline;
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, StoreCore, StoreId};
 use crate::value::RawValue;
@@ -15,6 +16,7 @@ use anyhow::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use stillframe_abi::Trap;
 use stillframe_abi::vmctx::VMFuncRef;
 
 /// How a call came back that can be suspended.
@@ -49,8 +51,13 @@ pub enum Cause {
         /// Units that were executed and could not be charged to the store.
         overdraft: u64,
     },
-    /// The epoch's deadline was reached, or a slice of fuel is used up.
+    /// The epoch's deadline was reached.
     Interrupted {
+        /// Units that must be left.
+        need: i64,
+    },
+    /// A slice of fuel is used up.
+    Yielded {
         /// Units that must be left.
         need: i64,
     },
@@ -149,7 +156,7 @@ impl Cause {
     pub fn required_fuel(&self) -> u64 {
         match self {
             Cause::OutOfFuel { need, overdraft } => overdraft.saturating_add(*need as u64),
-            Cause::Interrupted { need } => *need as u64,
+            Cause::Interrupted { need } | Cause::Yielded { need } => *need as u64,
             Cause::HostTrap { .. } | Cause::HostFuture { .. } => 0,
         }
     }
@@ -204,7 +211,7 @@ impl SuspendedCall {
             Cause::HostTrap { site, .. } | Cause::HostFuture { site, .. } => {
                 Some(FuncHandle { store: self.store(), func_ref: site.func })
             }
-            Cause::OutOfFuel { .. } | Cause::Interrupted { .. } => None,
+            Cause::OutOfFuel { .. } | Cause::Interrupted { .. } | Cause::Yielded { .. } => None,
         }
     }
 
@@ -248,14 +255,19 @@ impl StoreCore {
             return Err(Box::new(ResumeError::Refused(call, Refusal::NestedTooDeep)));
         }
         let record = call.record_mut();
+        let mut tests_epoch = false;
         match &mut record.cause {
+            // A checkpoint that tests anew: the fuel, and the epoch unless that has stopped it.
             Some(Cause::OutOfFuel { need, overdraft }) => {
                 if self.pay(*overdraft, *need).is_none() {
                     return Err(Box::new(ResumeError::Refused(call, Refusal::NotEnoughFuel)));
                 }
+                *overdraft = 0;
+                tests_epoch = true;
             }
-            Some(Cause::Interrupted { need }) => {
+            Some(Cause::Interrupted { need } | Cause::Yielded { need }) => {
                 let need = *need;
+                tests_epoch = matches!(record.cause, Some(Cause::Yielded { .. }));
                 if self.engine().config().fuel && self.pay(0, need).is_none() {
                     record.cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
                     return Ok(Outcome::Suspended(call));
@@ -267,6 +279,21 @@ impl StoreCore {
             }
             Some(Cause::HostFuture { .. }) | None => {}
         }
+        if tests_epoch && self.engine().config().epochs && self.deadline_reached() {
+            match self.at_deadline_of(&mut call) {
+                Ok(AtDeadline::GoOn) => {}
+                Ok(AtDeadline::Suspend) => return Ok(Outcome::Suspended(call)),
+                Ok(AtDeadline::Trap) => {
+                    let ended = self.end_suspended(call, Trap::Interrupt.into());
+                    return Err(Box::new(ResumeError::Ended(ended)));
+                }
+                Err(error) => {
+                    let ended = self.end_suspended(call, error);
+                    return Err(Box::new(ResumeError::Ended(ended)));
+                }
+            }
+        }
+        let record = call.record_mut();
         record.cause = None;
         let (mode, direct, cells) = (record.mode, record.direct, record.cells);
         let stack = call.stack.take().expect("a suspended call has a stack");
@@ -299,16 +326,6 @@ impl StoreCore {
         call: &mut SuspendedCall,
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        /// Takes the activation off the list again, also when the future panics.
-        struct Guard(*mut StoreCore);
-        impl Drop for Guard {
-            fn drop(&mut self) {
-                // SAFETY: made from the `&mut` below, which is not used while the guard lives, but
-                // by the future, which has returned.
-                unsafe { (*self.0).suspend() };
-            }
-        }
-
         self.check(call.store(), "suspended call");
         let stack = call.stack().clone();
         let CallRecord { cause: Some(Cause::HostFuture { future, site }), mode, direct, .. } =
@@ -321,10 +338,27 @@ impl StoreCore {
             false => self.begin_again(stack, *mode),
         }
         let store: *mut StoreCore = self;
-        let _guard = Guard(store);
+        let _guard = OnList(store);
         // SAFETY: the call is borrowed; the store is the one of `self`, which is not used until the
         // future has returned.
         unsafe { future.poll(&mut *store, site.values(), context) }
+    }
+
+    /// Does what is to be done at the epoch's deadline, where a suspended call stands; to an epoch
+    /// callback it is running. Notes if it stays suspended.
+    #[cold]
+    fn at_deadline_of(&mut self, call: &mut SuspendedCall) -> Result<AtDeadline> {
+        self.begin_again(call.stack().clone(), call.record().mode);
+        let store: *mut StoreCore = self;
+        let guard = OnList(store);
+        // SAFETY: the store is the one of `self`, which is not used until this returns.
+        let verdict = unsafe { (*store).at_deadline() };
+        drop(guard);
+        if let Ok(AtDeadline::Suspend) = verdict {
+            let need = call.cause().required_fuel() as i64;
+            call.record_mut().cause = Some(Cause::Interrupted { need });
+        }
+        verdict
     }
 
     /// Ends a suspended call with an error, as if that had happened where it stands.
@@ -352,6 +386,18 @@ impl StoreCore {
         let looked =
             stacks.filter_map(|stack| stack.upgrade()?.look(self.id(), Trace::of_standing));
         looked.collect()
+    }
+}
+
+/// Has put a suspended call on the list of activations, and takes it off again, also when host
+/// code panics.
+struct OnList(*mut StoreCore);
+
+impl Drop for OnList {
+    fn drop(&mut self) {
+        // SAFETY: made from a `&mut` that is not used while the guard lives, but by host code, which
+        // has returned.
+        unsafe { (*self.0).suspend() };
     }
 }
 

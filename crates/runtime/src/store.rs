@@ -185,6 +185,8 @@ pub struct StoreCore {
     pub(crate) suspended: Vec<Weak<WasmStack>>,
     /// Fuel beyond what fits `fuel_consumed`.
     pub(crate) fuel_reserve: u64,
+    /// Units that wasm has executed in the store and those that are left, together; modulo 2^64.
+    pub(crate) fuel_account: u64,
     /// The most that is taken from the reserve at once; asynchronous calls yield between.
     pub(crate) fuel_slice: Option<NonZeroU64>,
     pub(crate) limiter: Option<LimiterFn>,
@@ -217,6 +219,7 @@ impl StoreCore {
             spare_stack: None,
             suspended: Vec::new(),
             fuel_reserve: 0,
+            fuel_account: 0,
             fuel_slice: None,
             limiter: None,
             epoch_action: EpochAction::Trap,

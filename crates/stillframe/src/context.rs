@@ -91,6 +91,20 @@ macro_rules! reading {
             }
         }
 
+        /// All units of fuel that wasm has executed in this store since it was made, those included
+        /// that a call has overdrawn: what to bill. Counts modulo 2^64.
+        ///
+        /// # Errors
+        ///
+        /// If the engine does not count fuel
+        /// ([`Config::consume_fuel`](crate::Config::consume_fuel)).
+        pub fn fuel_consumed(&$self) -> Result<u64> {
+            match $core.engine().config().fuel {
+                true => Ok($core.fuel_consumed()),
+                false => Err(not_metered()),
+            }
+        }
+
         /// Where the calls stand that are suspended in this store: those that were made resumably,
         /// came back unfinished, and have been neither resumed nor dropped since. Other threads may
         /// drop some meanwhile.

@@ -286,7 +286,9 @@ impl ResumableCall {
                 ResumableCall::HostTrap(ResumableCallHostTrap(call))
             }
             Cause::OutOfFuel { .. } => ResumableCall::OutOfFuel(ResumableCallOutOfFuel(call)),
-            Cause::Interrupted { .. } => ResumableCall::Interrupted(ResumableCallInterrupted(call)),
+            Cause::Interrupted { .. } | Cause::Yielded { .. } => {
+                ResumableCall::Interrupted(ResumableCallInterrupted(call))
+            }
         }
     }
 }
@@ -498,8 +500,8 @@ impl ResumableCallOutOfFuel {
     /// Units that the call has executed beyond what the store had. They have not been taken from
     /// the store, which says that 0 are left; they are, when the call is resumed.
     ///
-    /// Fuel is tested at checkpoints: at loops, calls and the like. Between two of them a call
-    /// executes at most the operators of one path without loops.
+    /// Fuel is tested at checkpoints: at loops, calls and the like. How much is executed between two
+    /// of them does not grow with the size of the module, only with the depth of the wasm stack.
     pub fn overdraft(&self) -> u64 {
         match self.0.cause() {
             Cause::OutOfFuel { overdraft, .. } => *overdraft,

@@ -5,7 +5,7 @@
 //! stack is a vector of Cranelift values; vectors are always `i8x16` there.
 
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
-use crate::metering::OpenRun;
+use crate::metering::{OpenRun, Stretch};
 use crate::ops;
 use crate::ops::control::ControlFrame;
 use crate::points::Points;
@@ -38,6 +38,8 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) pc: WasmPc,
     /// The straight-line run that is being charged.
     pub(crate) run: Option<OpenRun>,
+    /// The stretch since the last checkpoint.
+    pub(crate) stretch: Stretch,
     /// The value of the operator before, if it was `i32.const` (zero-extended) or `i64.const`.
     pub(crate) last_const: Option<u64>,
     /// Functions of the module called so far, so that each is declared once.
@@ -111,6 +113,7 @@ pub(crate) fn translate_function(
         points: Points::default(),
         pc: WasmPc(0),
         run: None,
+        stretch: Stretch::default(),
         last_const: None,
         func_refs: Default::default(),
         sig_refs: Default::default(),
@@ -176,6 +179,7 @@ impl FuncTranslator<'_> {
             if self.points.end_chunk() {
                 self.builder.ins().sequence_point();
             }
+            self.stretch_before(op);
             // A bulk operation's checkpoint comes first, so that at its slow path only what was
             // executed is charged.
             ops::bulk::checkpoint_before(self, op, pc);

@@ -3,8 +3,9 @@
 //! # The contract
 //!
 //! A *checkpoint* stands at the entry of every function whose body contains a loop or a call, at
-//! every loop header, in the wasm-to-host trampoline, and before each bulk operation whose cost is
-//! not a constant of at most [`SMALL_BULK_COST`]. It tests first: execution goes on if at least
+//! every loop header, in the wasm-to-host trampoline, before each bulk operation whose cost is
+//! not a constant of at most [`SMALL_BULK_COST`], and wherever the stretch behind the last one
+//! reaches [`STRETCH_MAX`]. It tests first: execution goes on if at least
 //! one unit of fuel is left (at a bulk operation: at least the operation's cost), and if the epoch
 //! is before the deadline.
 //!
@@ -13,6 +14,13 @@
 //! the counter is exact at every frozen point: there no run is open. A trap inside a run gives
 //! back what was charged and not executed (`points.rs`). The operator that traps counts as
 //! executed.
+//!
+//! A *stretch* is what may have been executed in a function since its last checkpoint: an operator
+//! counts 1, a call [`CALL_WEIGHT`], because a function without loops and calls has no checkpoint
+//! of its own to end the caller's. It is an upper bound, over the structure of the code: behind
+//! `end` it is what it was at the construct's start, and all that is in the construct. So what a
+//! call can execute beyond its budget is bounded by the depth of its stack, and does not grow with
+//! the size of the module.
 //!
 //! # The code
 //!
@@ -27,9 +35,32 @@ use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use stillframe_abi::builtins::Builtin;
 use stillframe_abi::limits::offsets as limits;
 use stillframe_abi::vmctx::offsets as vmctx;
+use wasmparser::Operator;
 
 /// A bulk operation whose cost is a constant of at most this many units has no checkpoint.
 pub(crate) const SMALL_BULK_COST: u64 = 128;
+
+/// A stretch of so much ends in a checkpoint.
+pub(crate) const STRETCH_MAX: u64 = 1000;
+
+/// What a call counts in a stretch.
+const CALL_WEIGHT: u64 = STRETCH_MAX / 8;
+
+/// How far the translation has come, in the measure of stretches.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Stretch {
+    /// What has been passed in all.
+    passed: u64,
+    /// `passed` where the stretch started.
+    start: u64,
+}
+
+impl Stretch {
+    /// Notes that control can also come from where `earlier` was taken.
+    pub(crate) fn reaches_back_to(&mut self, earlier: Stretch) {
+        self.start = self.start.min(earlier.start);
+    }
+}
 
 /// The run that is open, if any.
 #[derive(Debug)]
@@ -82,8 +113,22 @@ impl FuncTranslator<'_> {
         };
     }
 
-    /// A checkpoint at a function's entry or a loop's header. No run may be open.
+    /// The checkpoint at the end of a stretch, if it is before `op` that one has become too long.
+    pub(crate) fn stretch_before(&mut self, op: &Operator<'_>) {
+        if self.stretch.passed - self.stretch.start >= STRETCH_MAX {
+            self.end_run();
+            self.checkpoint();
+        }
+        self.stretch.passed += match op {
+            Operator::Call { .. } | Operator::CallIndirect { .. } => CALL_WEIGHT,
+            _ => 1,
+        };
+    }
+
+    /// A checkpoint at a function's entry, a loop's header or the end of a stretch. No run may be
+    /// open.
     pub(crate) fn checkpoint(&mut self) {
+        self.stretch.start = self.stretch.passed;
         if self.env.metering.fuel || self.env.metering.epochs {
             let vmctx = self.vmctx;
             let metering = self.env.metering;

@@ -159,7 +159,7 @@ async unsafe fn run<T: Send + 'static, R>(
             Outcome::Suspended(call) => call,
         };
         match call.cause() {
-            Cause::Interrupted { .. } => yield_now().await,
+            Cause::Interrupted { .. } | Cause::Yielded { .. } => yield_now().await,
             Cause::HostFuture { .. } => {
                 let store = &mut store;
                 let poll =

@@ -13,6 +13,7 @@ mod metering;
 mod objects;
 mod references;
 mod resources;
+mod resumable;
 mod stores;
 
 use stillframe::{Engine, Instance, Module, Store};

@@ -2,8 +2,8 @@
 
 use crate::text;
 use stillframe::{
-    Caller, Config, Engine, Instance, Linker, Module, OperatorCosts, Store, Trap, UpdateDeadline,
-    bail,
+    Caller, Config, Engine, Instance, Linker, Module, OperatorCosts, Store, Trap,
+    TypedResumableCall, UpdateDeadline, bail,
 };
 
 const SPIN: &str = r#"
@@ -163,4 +163,129 @@ fn a_weak_engine_can_be_upgraded_while_the_engine_lives() {
     assert!(Engine::same(&weak.upgrade().unwrap(), &engine));
     drop(engine);
     assert!(weak.upgrade().is_none());
+}
+
+/// Runs `run` of this module with one unit of fuel; what it has consumed when it trapped.
+fn consumed_on_one_unit(wat: &str) -> u64 {
+    let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat).unwrap(), &[]).unwrap();
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+    store.set_fuel(1).unwrap();
+    let error = run.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
+    assert_eq!(store.get_fuel().unwrap(), 0);
+    store.fuel_consumed().unwrap()
+}
+
+#[test]
+fn code_without_loops_cannot_overdraw_without_end() {
+    // Each costs a unit, and is a `const` and a `drop`.
+    let units = |n: usize| "(drop (i32.const 1))".repeat(n);
+    let calls = "(call $leaf)".repeat(1000);
+    let of_leaf = |leaf: usize| {
+        format!(r#"(module (func $leaf {}) (func (export "run") {calls}))"#, units(leaf))
+    };
+    // A function that is long: it stops in itself, every 1000 operators.
+    let consumed = consumed_on_one_unit(&of_leaf(100_000));
+    assert!(consumed <= 2 + 1000, "{consumed}");
+    // One of 800 operators, without a checkpoint: it stops behind the eighth call or so.
+    let consumed = consumed_on_one_unit(&of_leaf(400));
+    assert!((7 * 400..10 * 402).contains(&(consumed as usize)), "{consumed}");
+    // In constructs one of whose ways passes no checkpoint.
+    let skipped = format!("(if (i32.const 0) (then {}))", units(600)).repeat(100);
+    let wat = format!(r#"(module (func (export "run") {skipped} {}))"#, units(100));
+    let consumed = consumed_on_one_unit(&wat);
+    assert!(consumed <= 1000, "{consumed}");
+    // On the way back of a recursion, which has stopped nobody on its way in.
+    let wat = format!(
+        r#"(module (func $f (export "run") (call $g (i32.const 100)))
+            (func $g (param i32)
+                (if (local.get 0) (then (call $g (i32.sub (local.get 0) (i32.const 1)))))
+                {}))"#,
+        units(50_000)
+    );
+    let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat).unwrap(), &[]).unwrap();
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+    // Enough for the way in: entering, a test, a subtraction and a call at each level.
+    store.set_fuel(1000).unwrap();
+    run.call(&mut store, ()).unwrap_err();
+    let consumed = store.fuel_consumed().unwrap();
+    assert!(consumed <= 1000 + 1000, "{consumed}");
+}
+
+#[test]
+fn what_was_consumed_is_known_whatever_was_set_and_added() {
+    let (mut store, instance) = metered(Config::new().consume_fuel(true), |_| ());
+    let count = instance.get_typed_func::<i32, ()>(&mut store, "count").unwrap();
+    let mut expected = 0;
+    // One for entering, 6 for each turn; a new turn is begun while a unit is left.
+    for (fuel, turns, consumed) in [(1000, 10, 61), (61, 10, 61), (8, 10, 13), (0, 10, 0)] {
+        store.set_fuel(fuel).unwrap();
+        let ended = count.call(&mut store, turns);
+        assert_eq!(ended.is_ok(), consumed == 61);
+        expected += consumed;
+        assert_eq!(store.fuel_consumed().unwrap(), expected);
+        store.add_fuel(u64::MAX).unwrap();
+        store.add_fuel(5).unwrap();
+        store.set_fuel(u64::MAX).unwrap();
+        store.set_fuel(3).unwrap();
+        store.fuel_async_yield_interval(Some(2)).unwrap();
+        store.fuel_async_yield_interval(None).unwrap();
+        assert_eq!((store.get_fuel().unwrap(), store.fuel_consumed().unwrap()), (3, expected));
+    }
+    // An overdraft of 5 is paid by what is added.
+    store.set_fuel(8).unwrap();
+    count.call(&mut store, 10).unwrap_err();
+    store.add_fuel(3).unwrap();
+    assert_eq!(store.get_fuel().unwrap(), 0);
+    store.add_fuel(3).unwrap();
+    assert_eq!(store.get_fuel().unwrap(), 1);
+    assert_eq!(store.fuel_consumed().unwrap(), expected + 13);
+    assert!(text(metered(&mut Config::new(), |_| ()).0.fuel_consumed()).contains("consume_fuel"));
+}
+
+#[test]
+fn a_deadline_is_seen_however_small_the_pieces_of_fuel_are() {
+    let mut config = Config::new();
+    let (mut store, instance) = metered(config.consume_fuel(true).epoch_interruption(true), |_| ());
+    let engine = store.engine().clone();
+    let spin = instance.get_typed_func::<(), ()>(&mut store, "spin").unwrap();
+    for action in 0..3 {
+        store.set_epoch_deadline(1);
+        match action {
+            0 => store.epoch_deadline_trap(),
+            1 => store.epoch_deadline_suspend(),
+            _ => store.epoch_deadline_callback(|store| {
+                // The callback sees where the call stands.
+                assert_eq!(stillframe::WasmBacktrace::capture(&store).frames().len(), 1);
+                Ok(UpdateDeadline::Yield(100))
+            }),
+        }
+        store.set_fuel(0).unwrap();
+        let mut call = spin.call_resumable(&mut store, ()).unwrap();
+        for _ in 0..10 {
+            let TypedResumableCall::OutOfFuel(stopped) = call else { panic!("{call:?}") };
+            store.set_fuel(stopped.required_fuel()).unwrap();
+            call = stopped.resume(&mut store).unwrap();
+        }
+        engine.increment_epoch();
+        let TypedResumableCall::OutOfFuel(stopped) = call else { panic!("{call:?}") };
+        store.set_fuel(stopped.required_fuel()).unwrap();
+        match (stopped.resume(&mut store), action) {
+            (Err(error), 0) => {
+                let error = error.into_error();
+                assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
+                assert!(error.is::<stillframe::WasmBacktrace>());
+            }
+            (Ok(TypedResumableCall::Interrupted(stopped)), 1 | 2) => {
+                // It had the fuel that it needs, and needs no more; it goes on.
+                let next = stopped.resume(&mut store).unwrap();
+                assert!(matches!(next, TypedResumableCall::OutOfFuel(_)), "{next:?}");
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
 }

@@ -19,6 +19,7 @@
 
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
+use crate::metering::Stretch;
 use crate::ops::exception::{self, Try};
 use crate::points::Points;
 use anyhow::Result;
@@ -38,6 +39,8 @@ pub(crate) struct ControlFrame {
     height: usize,
     /// Where branches to the construct's end go, if there are any. Its parameters are the results.
     exit: Option<Block>,
+    /// The stretch at its start.
+    stretch: Stretch,
 }
 
 #[derive(Debug)]
@@ -92,7 +95,8 @@ impl BlockSignature {
 /// Pushes the frame of the body of function `func_index`: the outermost one.
 pub(crate) fn push_function_frame(t: &mut FuncTranslator<'_>, func_index: u32) {
     let signature = BlockSignature::Func(t.env.info.functions[func_index as usize]);
-    t.control.push(ControlFrame { kind: Kind::Function, signature, height: 0, exit: None });
+    let (kind, stretch) = (Kind::Function, t.stretch);
+    t.control.push(ControlFrame { kind, signature, height: 0, exit: None, stretch });
 }
 
 /// Translates `op` if it is of this kind. Called for every operator, reachable or not.
@@ -149,7 +153,8 @@ fn push_frame(t: &mut FuncTranslator<'_>, kind: Kind, signature: BlockSignature)
         true => (kind, t.stack.len() - signature.params(t.env.info).len()),
         false => (Kind::Unreachable, t.stack.len()),
     };
-    t.control.push(ControlFrame { kind, signature, height, exit: None });
+    let stretch = t.stretch;
+    t.control.push(ControlFrame { kind, signature, height, exit: None, stretch });
 }
 
 fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
@@ -163,8 +168,8 @@ fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     t.builder.ins().jump(header, &block_args(&args));
     t.builder.switch_to_block(header);
     t.stack.extend_from_slice(t.builder.block_params(header));
-    push_frame(t, Kind::Loop { header }, signature);
     t.checkpoint();
+    push_frame(t, Kind::Loop { header }, signature);
 }
 
 fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
@@ -186,6 +191,7 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
 
 fn enter_else(t: &mut FuncTranslator<'_>) {
     let mut frame = t.control.pop().expect("validated nesting");
+    t.stretch.reaches_back_to(frame.stretch);
     if let Kind::If { otherwise, params } = frame.kind {
         if t.reachable {
             jump_to_exit(t, &mut frame.exit, frame.signature);
@@ -201,6 +207,7 @@ fn enter_else(t: &mut FuncTranslator<'_>) {
 
 fn end(t: &mut FuncTranslator<'_>) {
     let mut frame = t.control.pop().expect("validated nesting");
+    t.stretch.reaches_back_to(frame.stretch);
     match frame.kind {
         Kind::Unreachable => return,
         Kind::Function | Kind::Block => {}

@@ -1,0 +1,490 @@
+//! Suspended calls on many threads: they go on, trap and are dropped on other threads than those that
+//! suspended them, alone and with their stores, while yet others look.
+//!
+//! A binary of its own that needs no other engine, so that it can be run under ThreadSanitizer:
+//!
+//! ```text
+//! RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std \
+//!     --target x86_64-unknown-linux-gnu -p stillframe --test threads
+//! ```
+
+#![allow(missing_docs)]
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::thread;
+use stillframe::{
+    Caller, Config, Engine, Error, Func, Instance, Linker, Module, ResumableCall, Store, Trap,
+    TypedFunc, TypedResumableCall, Val, bail,
+};
+
+const THREADS: usize = 8;
+
+/// `walk` goes through all kinds of suspensions and ends as its first parameter says; `down` waits
+/// some frames down.
+const WAT: &str = r#"
+(module
+  (import "host" "wait" (func $wait (param i32) (result i32)))
+  (table 1 funcref)
+  (func $fail (param $how i32) (result i32)
+    (block $overflow (block $null (block $divide (block $load (block $unreachable
+      (br_table $unreachable $load $divide $null $overflow (local.get $how)))
+      (unreachable))
+      (return (i32.load (i32.const -1))))
+      (return (i32.div_u (local.get $how) (i32.const 0))))
+      (return (call_indirect (result i32) (i32.const 0))))
+    (call $overflow (local.get $how)))
+  (func $overflow (param i32) (result i32)
+    (i32.add (call $overflow (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
+  (memory 1)
+  (func (export "walk") (param $how i32) (param $n i32) (param $x i64) (result i64 f64)
+    (local $f f64)
+    (loop $again
+      (local.set $x (i64.add (i64.mul (local.get $x) (i64.const 5)) (i64.extend_i32_u
+        (call $wait (local.get $n)))))
+      (local.set $f (f64.add (f64.mul (local.get $f) (f64.const 0.5))
+        (f64.convert_i64_s (local.get $x))))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (if (i32.lt_u (local.get $how) (i32.const 5)) (then (drop (call $fail (local.get $how)))))
+    (local.get $x) (local.get $f))
+  (func $down (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (call $down (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+      (else (call $wait (i32.const 0)))))
+  (func $bottom (export "down") (param i32) (result i32) (call $down (local.get 0))))
+"#;
+
+/// How `walk` ends, by its first parameter; above these it returns.
+const ENDINGS: [Trap; 5] = [
+    Trap::UnreachableCodeReached,
+    Trap::MemoryOutOfBounds,
+    Trap::IntegerDivisionByZero,
+    Trap::IndirectCallToNull,
+    Trap::StackOverflow,
+];
+
+/// Numbers that are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % limit
+    }
+}
+
+fn engine(configure: impl FnOnce(&mut Config)) -> Engine {
+    let mut config = Config::new();
+    config.consume_fuel(true).epoch_interruption(true).max_wasm_stack(64 << 10);
+    configure(&mut config);
+    Engine::new(&config).unwrap()
+}
+
+/// A store whose host function fails each time.
+fn instantiate(module: &Module) -> (Store<()>, Instance) {
+    let mut linker = Linker::new(module.engine());
+    linker
+        .func_wrap("host", "wait", |_: Caller<'_, ()>, x: i32| -> stillframe::Result<i32> {
+            bail!("wait {x}")
+        })
+        .unwrap();
+    let mut store = Store::new(module.engine(), ());
+    store.epoch_deadline_suspend();
+    store.set_epoch_deadline(1);
+    store.set_fuel(1 << 40).unwrap();
+    let instance = linker.instantiate(&mut store, module).unwrap();
+    (store, instance)
+}
+
+/// A call of `walk`, and what becomes of it.
+struct Walk {
+    call: TypedResumableCall<(i64, f64)>,
+    how: i32,
+    n: i32,
+    x: i64,
+}
+
+impl Walk {
+    fn start(store: &mut Store<()>, walk: TypedFunc<(i32, i32, i64), (i64, f64)>, i: i32) -> Walk {
+        let (how, n, x) = (i % 9, 2 + i % 5, i64::from(i) * 77_777);
+        Walk { call: walk.call_resumable(store, (how, n, x)).unwrap(), how, n, x }
+    }
+
+    /// What `walk` returns if `wait` was answered with its parameter.
+    fn expected(&self) -> (i64, f64) {
+        let (mut x, mut f) = (self.x, 0.0_f64);
+        for n in (1..=self.n).rev() {
+            x = x.wrapping_mul(5).wrapping_add(n.into());
+            f = f * 0.5 + x as f64;
+        }
+        (x, f)
+    }
+
+    /// Goes on to the next suspension; `None` if it has ended, as it should.
+    fn step(mut self, store: &mut Store<()>, fuel: u64) -> Option<Walk> {
+        self.call = match self.call {
+            TypedResumableCall::Finished(results) => {
+                let call = TypedResumableCall::Finished(results);
+                assert_eq!(results, Walk { call, ..self }.expected());
+                return None;
+            }
+            TypedResumableCall::HostTrap(call) => {
+                let error = call.host_error().to_string();
+                let answer: i32 = error.strip_prefix("wait ").unwrap().parse().unwrap();
+                store.set_fuel(fuel).unwrap();
+                match call.resume(&mut *store, &[Val::I32(answer)]) {
+                    Ok(call) => call,
+                    Err(error) => return self_ended(self.how, error.into_error()),
+                }
+            }
+            TypedResumableCall::OutOfFuel(call) => {
+                store.set_fuel(call.required_fuel() + fuel).unwrap();
+                match call.resume(&mut *store) {
+                    Ok(call) => call,
+                    Err(error) => return self_ended(self.how, error.into_error()),
+                }
+            }
+            TypedResumableCall::Interrupted(call) => {
+                store.set_fuel(fuel + 1).unwrap();
+                match call.resume(&mut *store) {
+                    Ok(call) => call,
+                    Err(error) => return self_ended(self.how, error.into_error()),
+                }
+            }
+        };
+        Some(self)
+    }
+}
+
+fn self_ended(how: i32, error: Error) -> Option<Walk> {
+    let expected = ENDINGS.get(how as usize);
+    assert_eq!(error.downcast_ref(), expected, "{error:?}");
+    None
+}
+
+/// 10,000 calls of 64 stores; in each round every store, with its calls, is on another thread than
+/// in the round before, and its calls go on in random order.
+#[test]
+fn ten_thousand_calls_wander_with_their_stores_between_eight_threads() {
+    const STORES: usize = 64;
+    const CALLS: i32 = 160;
+    let engine = engine(|_| ());
+    let module = Module::new(&engine, WAT).unwrap();
+    let mut stores: Vec<(Store<()>, Vec<Walk>)> = (0..STORES)
+        .map(|_| {
+            let (mut store, instance) = instantiate(&module);
+            let walk = instance.get_typed_func(&mut store, "walk").unwrap();
+            let calls = (0..CALLS).map(|i| Walk::start(&mut store, walk, i)).collect();
+            (store, calls)
+        })
+        .collect();
+    assert!(stores.iter().all(|(store, _)| store.suspended_backtraces().len() == CALLS as usize));
+
+    let (ended, switched) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut senders = Vec::new();
+    let mut receivers = Vec::new();
+    for _ in 0..THREADS {
+        let (sender, receiver) = mpsc::channel();
+        senders.push(sender);
+        receivers.push(receiver);
+    }
+    // Each thread hands its stores to the next one.
+    senders.rotate_left(1);
+    let rounds = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for (thread, (sender, receiver)) in senders.into_iter().zip(receivers).enumerate() {
+            let mut mine: Vec<_> = stores.split_off(stores.len() - STORES / THREADS);
+            let (engine, rounds, ended, switched) = (&engine, &rounds, &ended, &switched);
+            scope.spawn(move || {
+                let mut random = Random(0x9e37_79b9 + thread as u64);
+                // More than the longest call has suspensions.
+                for _ in 0..40 {
+                    for (store, calls) in &mut mine {
+                        for _ in 0..calls.len() {
+                            let call = calls.swap_remove(random.below(calls.len()));
+                            // Some go on to the next host call; some on little fuel.
+                            let fuel = [0, 3, 20, 1000][random.below(4)];
+                            match call.step(store, fuel) {
+                                Some(call) => calls.push(call),
+                                None => drop(ended.fetch_add(1, Relaxed)),
+                            }
+                            switched.fetch_add(1, Relaxed);
+                        }
+                        store.set_epoch_deadline(random.below(3) as u64);
+                    }
+                    engine.increment_epoch();
+                    for store in mine.drain(..) {
+                        sender.send(store).unwrap();
+                    }
+                    // So that no thread gets its own stores of this round.
+                    rounds.wait();
+                    mine.extend(receiver.try_iter());
+                    rounds.wait();
+                }
+                // What has not ended is dropped here, the store before its calls.
+                for (store, calls) in mine {
+                    drop(store);
+                    drop(calls);
+                }
+            });
+        }
+    });
+    println!("{switched:?} steps, {ended:?} calls ended");
+    assert!(ended.into_inner() > STORES * CALLS as usize * 3 / 4);
+}
+
+/// The calls are resumed by threads that hold the store by turns, each in an order of its own.
+#[test]
+fn calls_of_one_store_are_resumed_by_whoever_has_the_store() {
+    let engine = engine(|_| ());
+    let module = Module::new(&engine, WAT).unwrap();
+    let (mut store, instance) = instantiate(&module);
+    let walk = instance.get_typed_func(&mut store, "walk").unwrap();
+    let calls: Vec<_> = (0..800).map(|i| Walk::start(&mut store, walk, i)).collect();
+    // The calls stay with their threads, only the store goes around.
+    let store = std::sync::Mutex::new(store);
+    let mut shares: Vec<Vec<Walk>> = (0..THREADS).map(|_| Vec::new()).collect();
+    for (i, call) in calls.into_iter().enumerate() {
+        shares[i % THREADS].push(call);
+    }
+    thread::scope(|scope| {
+        for (thread, mut calls) in shares.into_iter().enumerate() {
+            let store = &store;
+            scope.spawn(move || {
+                let mut random = Random(77 + thread as u64);
+                while !calls.is_empty() {
+                    let call = calls.swap_remove(random.below(calls.len()));
+                    let mut store = store.lock().unwrap();
+                    store.set_epoch_deadline(1);
+                    calls.extend(call.step(&mut store, random.below(50) as u64));
+                }
+            });
+        }
+    });
+    assert!(store.lock().unwrap().suspended_backtraces().is_empty());
+}
+
+/// Threads that have never run wasm before: each hardware trap finds its call.
+#[test]
+fn hardware_traps_after_resuming_on_a_new_thread() {
+    let engine = engine(|_| ());
+    let module = Module::new(&engine, WAT).unwrap();
+    for how in 0..ENDINGS.len() as i32 + 1 {
+        let (mut store, instance) = instantiate(&module);
+        let walk = instance.get_typed_func(&mut store, "walk").unwrap();
+        let call = Walk::start(&mut store, walk, how);
+        assert_eq!(call.how, how);
+        let mut call = Some(call);
+        while let Some(next) = call {
+            (store, call) = thread::spawn(move || {
+                let call = next.step(&mut store, 1 << 30);
+                (store, call)
+            })
+            .join()
+            .unwrap();
+        }
+        assert!(store.suspended_backtraces().is_empty());
+    }
+}
+
+/// Calls are dropped by some threads while others read the frames of all of them through the store,
+/// and while the stacks that come back are used by yet others.
+#[test]
+fn dropping_on_some_threads_while_others_look() {
+    const CALLS: usize = 2_000;
+    let engine = engine(|config| {
+        config.pooled_stacks(50);
+    });
+    let module = Module::new(&engine, WAT).unwrap();
+    let (mut store, instance) = instantiate(&module);
+    let down = instance.get_typed_func::<i32, i32>(&mut store, "down").unwrap();
+    let mut shares: Vec<Vec<_>> = (0..3).map(|_| Vec::new()).collect();
+    for i in 0..CALLS {
+        let TypedResumableCall::HostTrap(call) =
+            down.call_resumable(&mut store, (i % 20) as i32).unwrap()
+        else {
+            panic!("the host fails")
+        };
+        shares[i % 3].push(call);
+    }
+    // In front of the droppers' work there is always one call that nobody drops.
+    let TypedResumableCall::HostTrap(kept) = down.call_resumable(&mut store, 7).unwrap() else {
+        panic!("the host fails")
+    };
+    let (store, done) = (store, AtomicUsize::new(0));
+    let looks = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for (thread, mut calls) in shares.into_iter().enumerate() {
+            let (done, looks) = (&done, &looks);
+            scope.spawn(move || {
+                let mut random = Random(5 + thread as u64);
+                while !calls.is_empty() {
+                    drop(calls.swap_remove(random.below(calls.len())));
+                    // Not faster than the others look.
+                    if calls.len().is_multiple_of(50) {
+                        let seen = looks.load(Relaxed);
+                        while looks.load(Relaxed) == seen {
+                            thread::yield_now();
+                        }
+                    }
+                }
+                done.fetch_add(1, Relaxed);
+            });
+        }
+        for _ in 0..2 {
+            let (store, done, looks, kept) = (&store, &done, &looks, &kept);
+            scope.spawn(move || {
+                let mut before = usize::MAX;
+                while done.load(Relaxed) < 3 {
+                    let traces = store.suspended_backtraces();
+                    for trace in &traces {
+                        let names: Vec<_> =
+                            trace.frames().iter().map(|frame| frame.func_name().unwrap()).collect();
+                        let (last, rest) = names.split_last().unwrap();
+                        assert_eq!(*last, "bottom");
+                        assert!(rest.len() <= 20 && rest.iter().all(|name| *name == "down"));
+                    }
+                    assert!((1..=before).contains(&traces.len()), "{} {before}", traces.len());
+                    before = traces.len();
+                    assert_eq!(kept.backtrace(store).unwrap().frames().len(), 9);
+                    looks.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        // A store of another module, with other names, on the stacks that come back.
+        let (engine, done) = (&engine, &done);
+        scope.spawn(move || {
+            let other =
+                Module::new(engine, WAT.replace("$down", "$other").replace("$bottom", "$top"));
+            let (mut store, instance) = instantiate(&other.unwrap());
+            let down = instance.get_typed_func::<i32, i32>(&mut store, "down").unwrap();
+            let mut calls = Vec::new();
+            while done.load(Relaxed) < 3 {
+                calls.push(down.call_resumable(&mut store, 30).unwrap());
+                if calls.len() == 20 {
+                    for call in calls.drain(..).skip(1).step_by(2) {
+                        let TypedResumableCall::HostTrap(call) = call else { panic!("{call:?}") };
+                        let call = call.resume(&mut store, &[Val::I32(1)]).unwrap();
+                        assert!(matches!(call, TypedResumableCall::Finished(31)));
+                    }
+                }
+            }
+        });
+    });
+    assert_eq!(store.suspended_backtraces().len(), 1);
+    let mut store = store;
+    let call = kept.resume(&mut store, &[Val::I32(1)]).unwrap();
+    assert!(matches!(call, TypedResumableCall::Finished(8)));
+}
+
+/// Store, engine and calls are dropped at the same time, each by another thread.
+#[test]
+fn everything_is_dropped_at_once() {
+    for round in 0..50 {
+        let engine = engine(|config| {
+            config.pooled_stacks(round);
+        });
+        let module = Module::new(&engine, WAT).unwrap();
+        let (mut store, instance) = instantiate(&module);
+        let down = instance.get_func(&mut store, "down").unwrap();
+        let mut calls = Vec::new();
+        for i in 0..THREADS as i32 {
+            let args = [Val::I32(i)];
+            calls.push(down.call_resumable(&mut store, &args, &mut [Val::I32(0)]).unwrap());
+        }
+        let start = Barrier::new(THREADS + 3);
+        thread::scope(|scope| {
+            for call in calls {
+                let start = &start;
+                scope.spawn(move || {
+                    let ResumableCall::HostTrap(call) = call else { panic!("{call:?}") };
+                    start.wait();
+                    assert_eq!(call.into_host_error().to_string(), "wait 0");
+                });
+            }
+            for what in [Box::new(store) as Box<dyn Send>, Box::new(engine), Box::new(module)] {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    drop(what);
+                });
+            }
+        });
+    }
+}
+
+/// A call is suspended inside of a host function that another thread runs with the caller's store,
+/// and resumed back on the first.
+#[test]
+fn a_host_function_lends_its_store_to_another_thread() {
+    let engine = engine(|_| ());
+    let module = Module::new(&engine, WAT).unwrap();
+    let (mut store, instance) = instantiate(&module);
+    let lends = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>, _: i32| {
+        let down = instance.get_typed_func::<i32, i32>(&mut caller, "down")?;
+        let mut context = stillframe::AsContextMut::as_context_mut(&mut caller);
+        let call = thread::scope(|scope| {
+            scope.spawn(move || down.call_resumable(&mut context, 11).unwrap()).join().unwrap()
+        });
+        let TypedResumableCall::HostTrap(call) = call else { panic!("the host fails") };
+        assert_eq!(call.backtrace(&caller)?.frames().len(), 13);
+        match call.resume(&mut caller, &[Val::I32(100)])? {
+            TypedResumableCall::Finished(result) => Ok(result),
+            other => panic!("{other:?}"),
+        }
+    });
+    let outer = Instance::new(&mut store, &module, &[lends.into()]).unwrap();
+    let down = outer.get_typed_func::<i32, i32>(&mut store, "down").unwrap();
+    let call = down.call_resumable(&mut store, 3).unwrap();
+    assert!(matches!(call, TypedResumableCall::Finished(114)), "{call:?}");
+}
+
+/// Epochs come from another thread while calls are suspended and resumed by two.
+#[test]
+fn epochs_from_another_thread() {
+    let engine = engine(|_| ());
+    let module = Module::new(
+        &engine,
+        r#"(module (func (export "count") (param i32) (result i32) (local i32)
+            (loop $again
+                (local.set 1 (i32.add (local.get 1) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get 1) (local.get 0))))
+            (local.get 1)))"#,
+    )
+    .unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                engine.increment_epoch();
+                thread::yield_now();
+            }
+        });
+        let mut store = Store::new(&engine, ());
+        store.epoch_deadline_suspend();
+        store.set_epoch_deadline(1);
+        store.set_fuel(1 << 40).unwrap();
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let count = instance.get_typed_func::<i32, i32>(&mut store, "count").unwrap();
+        let mut stops = 0;
+        while stops < 200 {
+            let mut call = count.call_resumable(&mut store, 100_000).unwrap();
+            while let TypedResumableCall::Interrupted(stopped) = call {
+                stops += 1;
+                store.set_epoch_deadline(1);
+                (store, call) = thread::scope(|scope| {
+                    let resumed = scope.spawn(move || {
+                        let call = stopped.resume(&mut store).unwrap();
+                        (store, call)
+                    });
+                    resumed.join().unwrap()
+                });
+            }
+            assert!(matches!(call, TypedResumableCall::Finished(100_000)), "{call:?}");
+        }
+        done.store(true, Relaxed);
+    });
+}
