@@ -15,8 +15,6 @@ const FIRST: u64 = 10;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many functions the summary names.
 const TOP: usize = 8;
-/// More than a call can be overdrawn by.
-const MARGIN: u64 = 1 << 62;
 
 /// The pauses of one program.
 pub(crate) struct Pauses {
@@ -24,10 +22,6 @@ pub(crate) struct Pauses {
     piece: u64,
     /// Show every pause, with all its frames.
     verbose: bool,
-    /// Units that the store got in all.
-    given: u64,
-    /// Units that a call had executed and not paid when it was given up.
-    owed: u64,
     tally: Tally,
     shown: u64,
     last_shown: Instant,
@@ -42,17 +36,11 @@ struct Tally {
 }
 
 impl Pauses {
-    /// Gives `store` its first piece. `before` is what it consumed earlier.
-    pub(crate) fn new<T>(
-        store: &mut Store<T>,
-        piece: u64,
-        before: u64,
-        verbose: bool,
-    ) -> Result<Pauses> {
+    /// Gives `store` its first piece.
+    pub(crate) fn new<T>(store: &mut Store<T>, piece: u64, verbose: bool) -> Result<Pauses> {
         store.set_fuel(piece)?;
-        let given = piece.saturating_add(before);
         let (tally, last_shown) = (Tally::default(), Instant::now());
-        Ok(Pauses { piece, verbose, given, owed: 0, tally, shown: 0, last_shown })
+        Ok(Pauses { piece, verbose, tally, shown: 0, last_shown })
     }
 
     /// Calls `func`, and lets it go on each time that it runs out of fuel.
@@ -70,16 +58,13 @@ impl Pauses {
                 ResumableCall::Finished => return Ok(()),
                 ResumableCall::OutOfFuel(paused) => {
                     let backtrace = paused.backtrace(&*store)?;
-                    let left = store.get_fuel()?;
-                    self.pause(self.given - left + paused.overdraft(), &backtrace);
-                    // A piece may be used up before the checkpoint that would see the epoch.
+                    self.pause(store.fuel_consumed()?, &backtrace);
+                    // It would be found out a piece later.
                     if timeout.is_some_and(Timeout::is_up) {
-                        self.owed += paused.overdraft();
                         return Err(Error::new(Trap::Interrupt).context(backtrace));
                     }
-                    let added = to_add(self.piece, paused.required_fuel() - left);
-                    self.given = self.given.saturating_add(added);
-                    store.add_fuel(added)?;
+                    let missing = paused.required_fuel() - store.get_fuel()?;
+                    store.add_fuel(to_add(self.piece, missing))?;
                     paused.resume(&mut *store, results)?
                 }
                 // The program exits, or the system interface failed.
@@ -111,14 +96,8 @@ impl Pauses {
     }
 
     /// Says how many pauses and units there were, when the program has ended.
-    pub(crate) fn finish<T>(mut self, store: &mut Store<T>) -> Result<()> {
-        if store.get_fuel()? == 0 {
-            // It may be overdrawn, and by how much is known when that is paid.
-            store.add_fuel(MARGIN)?;
-            self.given = self.given.saturating_add(MARGIN);
-        }
-        let units = self.given - store.get_fuel()? + self.owed;
-        say(&self.tally.summary(units, self.shown < self.tally.pauses));
+    pub(crate) fn finish<T>(self, store: &Store<T>) -> Result<()> {
+        say(&self.tally.summary(store.fuel_consumed()?, self.shown < self.tally.pauses));
         Ok(())
     }
 }

@@ -33,9 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(piece) = pause_every
         && instance.is_ok()
     {
-        // What a start function took: it cannot be suspended.
-        let before = MUCH_FUEL - store.get_fuel()?;
-        caller.pauses = Some(Pauses::new(&mut store, piece, before, args.verbose)?);
+        caller.pauses = Some(Pauses::new(&mut store, piece, args.verbose)?);
     }
     let ended = instance.and_then(|instance| enter(args, &mut store, instance, &mut caller));
     drop(caller.timeout);
@@ -48,7 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         code = ExitCode::from(ending.code);
     }
     if let Some(pauses) = caller.pauses {
-        pauses.finish(&mut store)?;
+        pauses.finish(&store)?;
     }
     Ok(code)
 }
