@@ -42,8 +42,9 @@ pub struct VMRuntimeLimits {
     pub last_wasm_exit_pc: Cell<usize>,
 
     /// The host's stack pointer at the latest entry into wasm, just below the saved registers that
-    /// the entry stub pushed; 0 while there is no entry, and while the asynchronous host function
-    /// of a suspended call is polled: its frames are there, and no host frame is behind them;
+    /// the entry stub pushed; 0 while there is no entry, and while host code runs where a suspended
+    /// call stands (its asynchronous host function is polled, an epoch callback is asked): its
+    /// frames are there, and no host frame is behind them;
     /// [`ENTRY_SP_HOST_DIRECT`] for a host function that the host called straight: an empty run of
     /// frames, and the exit fields must not be followed.
     pub last_wasm_entry_sp: Cell<usize>,

@@ -7,7 +7,7 @@ use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall};
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, ensure};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use stillframe_abi::types::FuncType;
@@ -37,6 +37,9 @@ impl HostCaller {
             .then(|| InstanceHandle { store: store.id(), index: self.0 as u32 })
     }
 }
+
+/// Parameters that a function can have, and results, as in wasm.
+const MAX_VALUES: usize = 1000;
 
 /// The code of a host function that returns when it is done.
 pub type HostClosure = Arc<dyn Fn(HostCall<'_>) -> Result<()> + Send + Sync>;
@@ -88,7 +91,7 @@ impl StoreCore {
     ///
     /// # Errors
     ///
-    /// If the trampolines of the type cannot be compiled.
+    /// If the type has more than 1000 parameters or results, or its trampolines cannot be compiled.
     ///
     /// # Safety
     ///
@@ -100,6 +103,12 @@ impl StoreCore {
         ty: &FuncType,
         code: HostCode,
     ) -> Result<FuncHandle> {
+        ensure!(
+            ty.params().len().max(ty.results().len()) <= MAX_VALUES,
+            "a function type of {} parameters and {} results; there can be {MAX_VALUES} of each",
+            ty.params().len(),
+            ty.results().len()
+        );
         let type_id = self.engine().types().intern(ty);
         let trampolines = self.trampolines(type_id)?;
         let engine = self.engine().clone();

@@ -195,25 +195,12 @@ impl StoreCore {
     /// The slow path of a checkpoint: fuel or the epoch has run out, or both, or neither any more.
     /// `need` units must be left for wasm to go on.
     pub(crate) fn checkpoint(&mut self, need: i64) -> Result<(), Stop> {
-        let (fuel, epochs) = (self.engine().config().fuel, self.engine().config().epochs);
         let mode = self.activations.innermost().map_or(Mode::Plain, |activation| activation.mode);
-        if fuel {
-            match (self.refill_fuel(need), mode) {
-                (Refill::NotNeeded, _) => {}
-                (Refill::Done, Mode::Async) if self.fuel_slice.is_some() => {
-                    return Err(self.stop(Cause::Yielded { need }));
-                }
-                (Refill::Done, _) => {}
-                (Refill::TooLittle, Mode::Resumable) => {
-                    let overdraft = self.take_overdraft();
-                    return Err(self.stop(Cause::OutOfFuel { need, overdraft }));
-                }
-                (Refill::TooLittle, _) => return Err(Stop::End(Error::new(Trap::OutOfFuel))),
-            }
-        }
-        if epochs && self.deadline_reached() {
+        self.test_fuel(need, mode)?;
+        if self.deadline_reached() {
             return match (self.at_deadline()?, mode) {
-                (AtDeadline::GoOn, _) => Ok(()),
+                // A callback may have used fuel, or taken it away.
+                (AtDeadline::GoOn, _) => self.test_fuel(need, mode),
                 (AtDeadline::Suspend, Mode::Resumable | Mode::Async) => {
                     Err(self.stop(Cause::Interrupted { need }))
                 }
@@ -225,10 +212,31 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Whether the epoch has reached the deadline.
+    /// Puts `need` units in hand, if the engine counts fuel.
+    #[inline]
+    fn test_fuel(&mut self, need: i64, mode: Mode) -> Result<(), Stop> {
+        if !self.engine().config().fuel {
+            return Ok(());
+        }
+        match (self.refill_fuel(need), mode) {
+            (Refill::NotNeeded, _) => Ok(()),
+            (Refill::Done, Mode::Async) if self.fuel_slice.is_some() => {
+                Err(self.stop(Cause::Yielded { need }))
+            }
+            (Refill::Done, _) => Ok(()),
+            (Refill::TooLittle, Mode::Resumable) => {
+                let overdraft = self.take_overdraft();
+                Err(self.stop(Cause::OutOfFuel { need, overdraft }))
+            }
+            (Refill::TooLittle, _) => Err(Stop::End(Error::new(Trap::OutOfFuel))),
+        }
+    }
+
+    /// Whether the epoch has reached the deadline, if the engine's code tests epochs.
     #[inline]
     pub(crate) fn deadline_reached(&self) -> bool {
-        self.engine().epoch() >= self.limits.epoch_deadline.get()
+        let engine = self.engine();
+        engine.config().epochs && engine.epoch() >= self.limits.epoch_deadline.get()
     }
 
     /// Does what the store's action says, and sets the new deadline if it has one.

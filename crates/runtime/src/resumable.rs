@@ -279,18 +279,22 @@ impl StoreCore {
             }
             Some(Cause::HostFuture { .. }) | None => {}
         }
-        if tests_epoch && self.engine().config().epochs && self.deadline_reached() {
-            match self.at_deadline_of(&mut call) {
-                Ok(AtDeadline::GoOn) => {}
+        if tests_epoch && self.deadline_reached() {
+            let error = match self.at_deadline_of(&mut call) {
+                Ok(AtDeadline::GoOn) => None,
                 Ok(AtDeadline::Suspend) => return Ok(Outcome::Suspended(call)),
-                Ok(AtDeadline::Trap) => {
-                    let ended = self.end_suspended(call, Trap::Interrupt.into());
-                    return Err(Box::new(ResumeError::Ended(ended)));
-                }
-                Err(error) => {
-                    let ended = self.end_suspended(call, error);
-                    return Err(Box::new(ResumeError::Ended(ended)));
-                }
+                Ok(AtDeadline::Trap) => Some(Trap::Interrupt.into()),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = error {
+                let ended = self.end_suspended(call, error);
+                return Err(Box::new(ResumeError::Ended(ended)));
+            }
+            // The callback may have used fuel, or taken it away.
+            let need = call.cause().required_fuel() as i64;
+            if self.engine().config().fuel && self.pay(0, need).is_none() {
+                call.record_mut().cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
+                return Ok(Outcome::Suspended(call));
             }
         }
         let record = call.record_mut();
@@ -316,7 +320,8 @@ impl StoreCore {
     }
 
     /// Polls the asynchronous host function that a call waits for. To it, the store is as it was
-    /// when it was called: the frames of its callers are there.
+    /// when it was called: the frames of its callers are there. Ready with an error if there is no
+    /// room on the host's stack.
     ///
     /// # Panics
     ///
@@ -327,6 +332,9 @@ impl StoreCore {
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
         self.check(call.store(), "suspended call");
+        if !self.has_room() {
+            return Poll::Ready(Err(Trap::StackOverflow.into()));
+        }
         let stack = call.stack().clone();
         let CallRecord { cause: Some(Cause::HostFuture { future, site }), mode, direct, .. } =
             call.record_mut()
@@ -362,7 +370,7 @@ impl StoreCore {
     }
 
     /// Ends a suspended call with an error, as if that had happened where it stands.
-    pub fn end_suspended(&self, call: SuspendedCall, error: Error) -> CallError {
+    pub fn end_suspended(&mut self, call: SuspendedCall, error: Error) -> CallError {
         CallError { error, trace: self.trace_suspended(&call).map(Box::new) }
     }
 

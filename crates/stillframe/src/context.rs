@@ -106,8 +106,9 @@ macro_rules! reading {
         }
 
         /// Where the calls stand that are suspended in this store: those that were made resumably,
-        /// came back unfinished, and have been neither resumed nor dropped since. Other threads may
-        /// drop some meanwhile.
+        /// came back unfinished, and have been neither resumed nor dropped since. Those without
+        /// frames, which stand in a host function that the host called straight, are not among
+        /// them. Other threads may drop some meanwhile.
         pub fn suspended_backtraces(&$self) -> Vec<WasmBacktrace> {
             let traces = $core.traces_of_suspended().into_iter();
             traces.map(|trace| WasmBacktrace::new(trace, None)).collect()

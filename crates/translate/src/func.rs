@@ -179,7 +179,7 @@ impl FuncTranslator<'_> {
             if self.points.end_chunk() {
                 self.builder.ins().sequence_point();
             }
-            self.stretch_before(op);
+            self.stretch_before(op, pc);
             // A bulk operation's checkpoint comes first, so that at its slow path only what was
             // executed is charged.
             ops::bulk::checkpoint_before(self, op, pc);

@@ -33,6 +33,7 @@ use crate::points::RunId;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use stillframe_abi::builtins::Builtin;
+use stillframe_abi::frame_table::WasmPc;
 use stillframe_abi::limits::offsets as limits;
 use stillframe_abi::vmctx::offsets as vmctx;
 use wasmparser::Operator;
@@ -113,10 +114,14 @@ impl FuncTranslator<'_> {
         };
     }
 
-    /// The checkpoint at the end of a stretch, if it is before `op` that one has become too long.
-    pub(crate) fn stretch_before(&mut self, op: &Operator<'_>) {
+    /// The checkpoint at the end of a stretch, if it is before `op` at `pc` that one has become too
+    /// long.
+    pub(crate) fn stretch_before(&mut self, op: &Operator<'_>, pc: WasmPc) {
         if self.stretch.passed - self.stretch.start >= STRETCH_MAX {
             self.end_run();
+            // It can suspend: it needs a point of its own, where nothing is charged in advance.
+            let loc = self.points.start_point(pc, None);
+            self.builder.set_srcloc(loc);
             self.checkpoint();
         }
         self.stretch.passed += match op {

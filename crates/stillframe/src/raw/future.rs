@@ -54,8 +54,8 @@ impl<R: Returned> HostFuture for TypedWaiting<R> {
 
 /// A host function whose type is known at run time, waiting.
 struct DynamicWaiting {
-    /// Refers to the values below, so it is dropped before them.
-    future: Pin<Boxed<'static, Result<()>>>,
+    /// Refers to the values below, so it is dropped before them, and before they are looked at.
+    future: Option<Pin<Boxed<'static, Result<()>>>>,
     _params: Vec<Val>,
     results: Vec<Val>,
     ty: FuncType,
@@ -68,7 +68,9 @@ impl HostFuture for DynamicWaiting {
         values: &mut [RawValue],
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        self.future.as_mut().poll(context).map(|returned| {
+        let future = self.future.as_mut().expect("polled until it is ready");
+        future.as_mut().poll(context).map(|returned| {
+            self.future = None;
             returned?;
             for (i, (val, ty)) in self.results.iter().zip(self.ty.results()).enumerate() {
                 values[i] = cell_of(store, *ty, val, || format!("host function result {i}"))?;
@@ -133,7 +135,7 @@ impl<T: Send + 'static> HostFunc<T> {
             };
             let future = body(Caller::new(store, caller), lent_params, lent_results);
             // SAFETY: see the module's text.
-            let future = unsafe { erase(future) };
+            let future = Some(unsafe { erase(future) });
             let ty = types.clone();
             Box::new(DynamicWaiting { future, _params: params, results, ty }) as Box<dyn HostFuture>
         };

@@ -504,3 +504,28 @@ fn the_futures_are_send() {
     assert_eq!(results[0].unwrap_i32(), 3);
     assert_eq!(block_on(send(count.call_async(&mut store, 4))).0.unwrap(), 4);
 }
+
+#[test]
+fn polling_wants_room_on_the_host_stack_each_time() {
+    // More than what a test's thread has.
+    let mut config = Config::new();
+    config.host_stack_reserve(64 << 20);
+    let large = || std::thread::Builder::new().stack_size(128 << 20);
+    let poll = |call: Pin<&mut (dyn Future<Output = stillframe::Result<i32>> + Send + '_)>| {
+        call.poll(&mut Context::from_waker(Waker::noop()))
+    };
+    let (mut store, _, sum) = asking(&config, (), |_, (n,)| {
+        Box::new(async move {
+            pause(2).await;
+            Ok(n)
+        })
+    });
+    let mut call = Box::pin(sum.call_async(&mut store, 1));
+    std::thread::scope(|scope| {
+        let polled = large().spawn_scoped(scope, || poll(call.as_mut())).unwrap().join().unwrap();
+        assert!(polled.is_pending());
+    });
+    let Poll::Ready(Err(error)) = poll(call.as_mut()) else { panic!("there is no room") };
+    assert_eq!(error.downcast_ref(), Some(&Trap::StackOverflow));
+    assert!(error.is::<WasmBacktrace>());
+}

@@ -273,3 +273,26 @@ fn endless_recursion_through_the_host_is_a_stack_overflow() {
     assert_eq!(error.downcast_ref(), Some(&Trap::StackOverflow));
     assert_eq!(run(&mut store, instance, 1002).unwrap(), 3);
 }
+
+#[test]
+fn a_function_type_that_wasm_cannot_have_is_refused() {
+    let engine = Engine::default();
+    let mut linker = Linker::<()>::new(&engine);
+    let of = |params, results| {
+        let many = |n| std::iter::repeat_n(ValType::I64, n);
+        FuncType::new(many(params), many(results))
+    };
+    linker.func_new("", "fits", of(1000, 1000), |_, _, _| Ok(())).unwrap();
+    linker.func_new("", "params", of(1001, 0), |_, _, _| Ok(())).unwrap();
+    linker.func_new("", "results", of(0, 1001), |_, _, _| Ok(())).unwrap();
+    let mut store = Store::new(&engine, ());
+    let fits = linker.get(&mut store, "", "fits").and_then(Extern::into_func).unwrap();
+    let (params, mut results) = ([Val::I64(1); 1000], [Val::I64(2); 1000]);
+    fits.call(&mut store, &params, &mut results).unwrap();
+    let called = fits.call_resumable(&mut store, &params, &mut results).unwrap();
+    assert!(matches!(called, stillframe::ResumableCall::Finished));
+    for name in ["params", "results"] {
+        let message = panic_of(|| linker.get(&mut store, "", name));
+        assert!(message.contains("there can be 1000 of each"), "{message}");
+    }
+}

@@ -289,3 +289,35 @@ fn a_deadline_is_seen_however_small_the_pieces_of_fuel_are() {
         }
     }
 }
+
+#[test]
+fn a_callback_that_takes_the_fuel_away_is_not_outrun() {
+    const FILL: &str = r#"(module (memory 16) (func (export "fill") (param i32)
+        (memory.fill (i32.const 0) (i32.const 1) (local.get 0))))"#;
+    let engine = Engine::new(Config::new().consume_fuel(true).epoch_interruption(true)).unwrap();
+    let module = Module::new(&engine, FILL).unwrap();
+    let mut store = Store::new(&engine, ());
+    store.epoch_deadline_callback(|mut store| {
+        store.set_fuel(5)?;
+        Ok(UpdateDeadline::Continue(1))
+    });
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let fill = instance.get_typed_func::<i32, ()>(&mut store, "fill").unwrap();
+    // The deadline has passed: the callback is asked where the bytes are about to be paid.
+    store.set_fuel(1 << 20).unwrap();
+    let error = fill.call(&mut store, 1_000_000).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
+    // Entering, and three operands.
+    assert_eq!((store.get_fuel().unwrap(), store.fuel_consumed().unwrap()), (5, 4));
+    // And the same where a call is resumed.
+    store.set_epoch_deadline(1);
+    store.set_fuel(4).unwrap();
+    let call = fill.call_resumable(&mut store, 1_000_000).unwrap();
+    let TypedResumableCall::OutOfFuel(call) = call else { panic!("{call:?}") };
+    engine.increment_epoch();
+    store.set_fuel(call.required_fuel()).unwrap();
+    let call = call.resume(&mut store).unwrap();
+    let TypedResumableCall::OutOfFuel(call) = call else { panic!("{call:?}") };
+    assert_eq!((call.required_fuel(), call.overdraft()), (1_000_000, 0));
+    assert_eq!((store.get_fuel().unwrap(), store.fuel_consumed().unwrap()), (5, 8));
+}
