@@ -156,10 +156,9 @@ unsafe fn call(function: &HostFunction, caller: HostCaller, values: *mut RawValu
     let store = unsafe { &mut *function.store.as_ptr() };
     // SAFETY: the caller's.
     let values = unsafe { std::slice::from_raw_parts_mut(values, function.cells) };
-    let call = HostCall { store, caller, values };
     match &function.code {
-        HostCode::Sync(closure) => Called::Returned(closure(call)),
-        HostCode::Async(closure) => call_async(closure, call),
+        HostCode::Sync(closure) => Called::Returned(closure(HostCall { store, caller, values })),
+        HostCode::Async(closure) => call_async(closure, HostCall { store, caller, values }),
     }
 }
 
