@@ -31,7 +31,7 @@ enum Verdict {
 }
 
 /// How a program is run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
     Unmetered,
     Fuel,
