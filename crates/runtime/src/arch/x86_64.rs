@@ -79,6 +79,36 @@ impl Status {
     pub(crate) const SUSPEND: Status = Status(4);
 }
 
+/// Saves what the host wants back.
+macro_rules! push_host {
+    () => {
+        "push rbp; push rbx; push r12; push r13; push r14; push r15; sub rsp, 8"
+    };
+}
+
+/// What an unwinder must know wherever the host's stack is as `push_host` has left it, which is
+/// what `entry_sp` points to: also while host code runs that wasm has called.
+macro_rules! host_frame {
+    () => {
+        ".cfi_def_cfa rsp, 64
+         .cfi_offset rbp, -16
+         .cfi_offset rbx, -24
+         .cfi_offset r12, -32
+         .cfi_offset r13, -40
+         .cfi_offset r14, -48
+         .cfi_offset r15, -56"
+    };
+}
+
+/// Gives the host back what `push_host` has saved, and returns to it.
+macro_rules! return_to_host {
+    () => {
+        "add rsp, 8; pop r15; pop r14; pop r13; pop r12; pop rbx; pop rbp
+         .cfi_def_cfa rsp, 8
+         ret"
+    };
+}
+
 /// Calls `trampoline(callee, caller, wasm_call, args)` on the wasm stack that ends at `stack_top`.
 ///
 /// # Safety
@@ -98,20 +128,8 @@ pub(crate) unsafe extern "C" fn enter(
 ) -> Status {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, 8",
-        ".cfi_def_cfa rsp, 64",
-        ".cfi_offset rbp, -16",
-        ".cfi_offset rbx, -24",
-        ".cfi_offset r12, -32",
-        ".cfi_offset r13, -40",
-        ".cfi_offset r14, -48",
-        ".cfi_offset r15, -56",
+        push_host!(),
+        host_frame!(),
         "mov [rdi + {entry_sp}], rsp",
         "mov rbx, rdi", // the trampoline preserves rbx
         "mov rsp, rsi",
@@ -124,15 +142,7 @@ pub(crate) unsafe extern "C" fn enter(
         "call rax",
         "mov rsp, [rbx + {entry_sp}]",
         "xor eax, eax",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
+        return_to_host!(),
         ".cfi_endproc",
         entry_sp = const l::LAST_WASM_ENTRY_SP,
     )
@@ -152,20 +162,8 @@ pub(crate) unsafe extern "C" fn resume(
 ) -> Status {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, 8",
-        ".cfi_def_cfa rsp, 64",
-        ".cfi_offset rbp, -16",
-        ".cfi_offset rbx, -24",
-        ".cfi_offset r12, -32",
-        ".cfi_offset r13, -40",
-        ".cfi_offset r14, -48",
-        ".cfi_offset r15, -56",
+        push_host!(),
+        host_frame!(),
         "mov [rdi + {entry_sp}], rsp",
         "mov qword ptr [rdi + {exit_fp}], 0",
         "mov qword ptr [rdi + {exit_pc}], 0",
@@ -189,26 +187,7 @@ pub(crate) unsafe extern "C" fn resume(
 /// by [`stop`] and by the signal handler.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 64",
-        ".cfi_offset rbp, -16",
-        ".cfi_offset rbx, -24",
-        ".cfi_offset r12, -32",
-        ".cfi_offset r13, -40",
-        ".cfi_offset r14, -48",
-        ".cfi_offset r15, -56",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
-        ".cfi_endproc",
-    )
+    naked_asm!(".cfi_startproc", host_frame!(), return_to_host!(), ".cfi_endproc",)
 }
 
 /// The common part of all exits: calls the Rust function at `rax` on the host's stack, with the
@@ -225,13 +204,7 @@ unsafe extern "C" fn to_host() {
         "mov rbx, r11",
         "mov [rbx + {exit_sp}], rsp",
         "mov rsp, [rbx + {entry_sp}]",
-        ".cfi_def_cfa rsp, 64",
-        ".cfi_offset rbp, -16",
-        ".cfi_offset rbx, -24",
-        ".cfi_offset r12, -32",
-        ".cfi_offset r13, -40",
-        ".cfi_offset r14, -48",
-        ".cfi_offset r15, -56",
+        host_frame!(),
         "call rax",
         "test rdx, rdx",
         "jnz 2f",
@@ -290,13 +263,7 @@ unsafe extern "C" fn to_host() {
 unsafe extern "C" fn stop() {
     naked_asm!(
         ".cfi_startproc",
-        ".cfi_def_cfa rsp, 64",
-        ".cfi_offset rbp, -16",
-        ".cfi_offset rbx, -24",
-        ".cfi_offset r12, -32",
-        ".cfi_offset r13, -40",
-        ".cfi_offset r14, -48",
-        ".cfi_offset r15, -56",
+        host_frame!(),
         "cmp rdx, {suspend}",
         "jne 2f",
         // The Rust function has preserved them, so they are wasm's.
@@ -415,13 +382,7 @@ unsafe extern "C" fn checkpoint() {
         "mov rbx, r11",
         "mov [rbx + {exit_sp}], rsp",
         "mov rsp, [rbx + {entry_sp}]",
-        ".cfi_def_cfa rsp, 64",
-        ".cfi_offset rbp, -16",
-        ".cfi_offset rbx, -24",
-        ".cfi_offset r12, -32",
-        ".cfi_offset r13, -40",
-        ".cfi_offset r14, -48",
-        ".cfi_offset r15, -56",
+        host_frame!(),
         "call {rust}",
         "test rdx, rdx",
         "jnz {stop}",
