@@ -6,7 +6,6 @@
 //!
 //! `call.rs` begins and ends them. `resumable.rs` takes one off the list and lets it go on later.
 
-use crate::builtins::Stop;
 use crate::frames::Trace;
 use crate::resumable::{CallRecord, Cause};
 use crate::stack::{Standing, WasmStack};
@@ -123,6 +122,20 @@ impl SavedLimits {
         limits.last_wasm_exit_pc.set(self.exit_pc);
         limits.last_wasm_exit_sp.set(self.exit_sp);
         limits.last_wasm_entry_sp.set(self.entry_sp);
+    }
+}
+
+/// Why a builtin's implementation does not go back into wasm now.
+pub(crate) enum Stop {
+    /// The call ends: a trap, or an error of host code.
+    End(Error),
+    /// The call is suspended; its record says why.
+    Suspend,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::End(error)
     }
 }
 

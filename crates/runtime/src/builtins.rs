@@ -4,7 +4,7 @@
 //! can run here (host functions, limiters, epoch callbacks), so each catches panics: they must not
 //! unwind over the stub, they go on in whoever entered wasm.
 
-use crate::activation::Pending;
+use crate::activation::{Pending, Stop};
 use crate::arch::{Answer, Status};
 use crate::host::{self, HostFunction};
 use crate::instance::Instance;
@@ -14,20 +14,6 @@ use anyhow::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
-
-/// Why a builtin's implementation does not go back into wasm now.
-pub(crate) enum Stop {
-    /// The call ends: a trap, or an error of host code.
-    End(Error),
-    /// The call is suspended; its record says why.
-    Suspend,
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::End(error)
-    }
-}
 
 /// Runs a builtin's body and turns its outcome into an answer.
 ///

@@ -1,7 +1,6 @@
 //! Host functions: closures that wasm can call, and what happens when one fails or waits.
 
-use crate::activation::{CallError, Mode};
-use crate::builtins::Stop;
+use crate::activation::{CallError, Mode, Stop};
 use crate::engine::builtin_table;
 use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall};
 use crate::stack::WasmStack;

@@ -5,8 +5,7 @@
 //! holds what is beyond an `i64`, or beyond the slice after which asynchronous calls yield. What
 //! has been executed in all is what was ever put into the store's account, less what is left.
 
-use crate::activation::Mode;
-use crate::builtins::Stop;
+use crate::activation::{Mode, Stop};
 use crate::resumable::Cause;
 use crate::store::StoreCore;
 use anyhow::{Error, Result};
