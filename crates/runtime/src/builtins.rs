@@ -10,7 +10,7 @@ use crate::host::{self, HostFunction};
 use crate::instance::Instance;
 use crate::store::StoreCore;
 use crate::value::RawValue;
-use anyhow::{Error, Result};
+use anyhow::Result;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
