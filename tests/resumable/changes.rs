@@ -96,6 +96,26 @@ fn sizes_and_pages_that_were_not_there() {
     }
 }
 
+/// A 64-bit memory has address space for 4 GiB at first; beyond that it moves.
+#[test]
+fn a_memory_that_has_moved() {
+    // Its pages are never touched, but for the first and the last.
+    const PAGES: u64 = (4 << 30 >> 16) + 10;
+    let module = r#"(memory (export "m") i64 1)"#;
+    for address in ["(i64.const 8)", "(i64.extend_i32_u (local.get $zero))"] {
+        let body = format!("(i32.load {address})");
+        let seen = waits_for(module, &body, |store, instance| {
+            let memory = instance.get_memory(&mut *store, "m").unwrap();
+            let before = memory.data(&*store).as_ptr();
+            memory.grow(&mut *store, PAGES).unwrap();
+            assert_ne!(memory.data(&*store).as_ptr(), before, "it has not moved");
+            memory.data_mut(&mut *store)[..16].fill(6);
+            *memory.data_mut(store).last_mut().unwrap() = 1;
+        });
+        assert_eq!(seen, 0x0606_0606);
+    }
+}
+
 #[test]
 fn tables_that_have_grown_and_moved() {
     for module in [

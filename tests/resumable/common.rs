@@ -143,6 +143,12 @@ pub fn guest(wat: &str) -> (Store<()>, Instance) {
     (store, instance)
 }
 
+/// The call has finished.
+#[track_caller]
+pub fn finished(call: ResumableCall) {
+    assert!(matches!(call, ResumableCall::Finished), "{call:?}");
+}
+
 /// The call, which must have run out of fuel.
 #[track_caller]
 pub fn out_of_fuel(call: ResumableCall) -> stillframe::ResumableCallOutOfFuel {
@@ -351,7 +357,7 @@ impl Run<'_> {
             .collect();
         let mut functions = Vec::new();
         for (name, export) in &exports {
-            functions.extend(export.clone().into_func().map(|func| (func, name.clone())));
+            functions.extend((*export).into_func().map(|func| (func, name.clone())));
         }
         let (mut memories, mut globals, mut tables) = (vec![], vec![], vec![]);
         for (_, export) in exports {

@@ -4,7 +4,7 @@
 //! Tests that look at the process run in a child of their own: this binary again, told by an
 //! environment variable that it is the child.
 
-use super::common::{host_trap, out_of_fuel};
+use super::common::{finished, host_trap, out_of_fuel};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -311,7 +311,7 @@ fn the_error_of_a_host_function_is_dropped_once() {
     drop(error);
     check("taken");
     let call = waiting(&mut store, instance, 2);
-    call.resume(&mut store, &[Val::I32(0)], &mut [Val::I32(0)]).unwrap();
+    finished(call.resume(&mut store, &[Val::I32(0)], &mut [Val::I32(0)]).unwrap());
     check("resumed");
     let call = waiting(&mut store, instance, 2);
     let refused = call.resume(&mut store, &[], &mut [Val::I32(0)]).unwrap_err();
@@ -357,7 +357,7 @@ fn an_error_that_owns_a_suspended_call() {
     let call = waiting(&mut store, outer, 2);
     let Owns(inner) = call.into_host_error().downcast::<Owns>().unwrap();
     let mut results = [Val::I32(0)];
-    inner.resume(&mut store, &[Val::I32(7)], &mut results).unwrap();
+    finished(inner.resume(&mut store, &[Val::I32(7)], &mut results).unwrap());
     assert_eq!(results[0].unwrap_i32(), 11);
 }
 
@@ -424,7 +424,7 @@ fn calls_are_dropped_inside_of_host_functions_and_their_stacks_are_used_at_once(
             let mut results = [Val::I32(0)];
             for call in calls {
                 let frames = call.backtrace(&caller)?.frames().len() as i32;
-                call.resume(&mut caller, &[Val::I32(1000)], &mut results)?;
+                finished(call.resume(&mut caller, &[Val::I32(1000)], &mut results)?);
                 assert_eq!(results[0].unwrap_i32(), 1000 + frames - 2);
             }
             Ok(5)

@@ -1,7 +1,7 @@
 //! Out of fuel in places that matter, with the numbers counted by hand: where a call stands, what it
 //! requires, and that with one unit less nothing runs.
 
-use super::common::{PLENTY, ended, engine, guest, out_of_fuel, refused, trap_of};
+use super::common::{PLENTY, ended, engine, finished, guest, out_of_fuel, refused, trap_of};
 use stillframe::{
     Caller, Func, Instance, Linker, Module, OperatorCosts, Ref, ResumableCall, ResumeRefused,
     Store, Trap, TypedResumableCall, Val,
@@ -75,7 +75,7 @@ fn in_front_of_a_host_function() {
     assert_eq!(*store.data(), [(7, 1)]);
     assert_eq!((call.required_fuel(), call.overdraft()), (2, 1));
     let call = assert_least(&mut store, call, &mut []);
-    call.resume(&mut store, &mut []).unwrap();
+    finished(call.resume(&mut store, &mut []).unwrap());
     assert_eq!(*store.data(), [(7, 1), (8, 1)]);
     assert_eq!(store.get_fuel().unwrap(), 1);
 }
@@ -128,7 +128,7 @@ fn inside_of_operations_on_tables_and_memories() {
                 // Given up.
                 continue;
             }
-            call.resume(&mut store, &mut results).unwrap();
+            finished(call.resume(&mut store, &mut results).unwrap());
             // Its operands are paid, its length; then 1 for itself, and the constant behind it.
             let constant = i64::from(name != "table.grow");
             assert_eq!(store.runtime_limits().fuel_consumed, 1 + constant);
@@ -168,7 +168,7 @@ fn pages_that_cost_something_are_paid_once() {
     assert_eq!((call.required_fuel(), call.overdraft()), (3000, 0));
     assert_eq!(memory.size(&store), 1);
     store.set_fuel(10_000).unwrap();
-    call.resume(&mut store, &mut results).unwrap();
+    finished(call.resume(&mut store, &mut results).unwrap());
     assert_eq!((results[0].unwrap_i32(), memory.size(&store)), (1, 4));
     assert_eq!(store.get_fuel().unwrap(), 10_000 - 3000 - 1);
 }
@@ -288,9 +288,9 @@ fn an_overdraft_is_charged_to_the_call_that_made_it() {
     g.call(&mut store, &[], &mut []).unwrap();
     assert_eq!(store.get_fuel().unwrap(), 99);
     // get const sub tee br_if get 6.
-    first.resume(&mut store, &mut results).unwrap();
+    finished(first.resume(&mut store, &mut results).unwrap());
     assert_eq!(store.get_fuel().unwrap(), 99 - 9 - 6);
-    second.resume(&mut store, &mut results).unwrap();
+    finished(second.resume(&mut store, &mut results).unwrap());
     assert_eq!(store.get_fuel().unwrap(), 99 - 9 - 6 - 10 - 6);
     // One that is dropped takes its debt along.
     store.set_fuel(1).unwrap();

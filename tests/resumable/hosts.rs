@@ -1,7 +1,7 @@
 //! Host functions that fail, and calls that go on as if they had returned: in every place from which
 //! a host function is called, with results of every number and type.
 
-use super::common::{ended, host_trap, trap_of};
+use super::common::{ended, finished, host_trap, trap_of};
 use stillframe::{
     Caller, Engine, ExternRef, Func, FuncType, Instance, Linker, Module, ResumableCall, Store,
     Trap, TypedResumableCall, V128, Val, ValType, bail,
@@ -259,7 +259,7 @@ fn references_that_are_given_are_real() {
     let mut results = [Val::I32(0), Val::I32(0)];
     let call = func.call_resumable(&mut store, &[Val::I32(1)], &mut results).unwrap();
     let inputs = [answer.into(), object.into()];
-    host_trap(call).resume(&mut store, &inputs, &mut results).unwrap();
+    finished(host_trap(call).resume(&mut store, &inputs, &mut results).unwrap());
     let (called, object) = (results[0].unwrap_funcref(), results[1].unwrap_externref());
     assert_eq!(object.unwrap().data(&store).downcast_ref(), Some(&77_u64));
     let mut result = [Val::I32(0)];
@@ -398,6 +398,6 @@ fn the_element_that_was_called_can_be_replaced_while_its_function_is_suspended()
     table.set(&mut store, 0, other.into()).unwrap();
     // The first is still the one that was called.
     assert_eq!(call.host_func(), fails);
-    call.resume(&mut store, &[Val::I32(1)], &mut results).unwrap();
+    finished(call.resume(&mut store, &[Val::I32(1)], &mut results).unwrap());
     assert_eq!(results.map(|val| val.unwrap_i32()), [1, 2]);
 }

@@ -217,10 +217,12 @@ fn a_host_function_that_the_host_calls_straight() {
         assert_eq!((limits.last_wasm_exit_fp, limits.last_wasm_exit_pc), (0, 0));
     }
     [first, second, third].into_iter().for_each(assert_frozen);
-    call.resume(&mut store, &[]).unwrap();
+    let resumed = call.resume(&mut store, &[]).unwrap();
+    assert!(matches!(resumed, TypedResumableCall::Finished(_)), "{resumed:?}");
     assert_at_rest(&store);
     let inner = store.data_mut().kept.pop().unwrap();
-    inner.resume(&mut store, &[]).unwrap();
+    let resumed = inner.resume(&mut store, &[]).unwrap();
+    assert!(matches!(resumed, TypedResumableCall::Finished(_)), "{resumed:?}");
     assert_at_rest(&store);
 }
 

@@ -24,7 +24,8 @@ pub struct VMRuntimeLimits {
     /// restores it.
     pub stack_limit: Cell<usize>,
 
-    /// Fuel: negative, counting up; at zero or above the budget is used up.
+    /// Fuel: minus the units in hand, counting up. At zero or above the next checkpoint takes the
+    /// slow path, which may find more in the store.
     ///
     /// Exact at every frozen point. While metered wasm runs, the truth is in the pinned register
     /// (r15) and this cell is stale; every exit stores it and every way back in loads it.

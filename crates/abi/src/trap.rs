@@ -10,7 +10,8 @@ use std::fmt;
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Trap {
-    /// The wasm stack is used up, or too many calls are nested through host functions.
+    /// The wasm stack is used up, too many calls are nested through host functions, or too little
+    /// is left of the host's stack.
     StackOverflow = 1,
     /// A load, store or bulk operation outside of a memory.
     MemoryOutOfBounds = 2,

@@ -200,7 +200,7 @@ impl StoreCore {
     #[inline]
     pub(crate) fn begin_again(&mut self, stack: Arc<WasmStack>, mode: Mode) {
         let (at, limit) = (stack.standing(), stack.limit());
-        stack.resume();
+        stack.mark_running();
         self.activations.push(Activation { stack: Some(stack), mode }, &self.limits);
         self.limits.stack_limit.set(limit);
         self.limits.last_wasm_exit_fp.set(at.fp);
@@ -239,7 +239,7 @@ impl StoreCore {
         };
         let stack = self.activations.pop(&self.limits).stack;
         if let Some(stack) = &stack
-            && stack.suspend(self.id(), at)
+            && stack.mark_suspended(self.id(), at)
         {
             self.list_suspended(stack);
         }

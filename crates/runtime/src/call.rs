@@ -224,7 +224,7 @@ impl StoreCore {
                 arch::enter(limits, top_address, entry, func_ref.vmctx, func_ref.wasm_call, top)
             })
         }?;
-        Ok(self.left(left, cells as u32, results))
+        Ok(self.finish_or_suspend(left, cells as u32, results))
     }
 
     /// Runs wasm in the innermost activation, until it returns or is to be suspended; otherwise the
@@ -260,7 +260,7 @@ impl StoreCore {
     /// Ends a suspendable call that has finished, with what `results` makes of its results; or takes
     /// it off the list. `cells` is the number of cells at the top of its stack.
     #[inline]
-    pub(crate) fn left<R>(
+    pub(crate) fn finish_or_suspend<R>(
         &mut self,
         left: Left,
         cells: u32,

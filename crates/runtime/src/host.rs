@@ -150,8 +150,8 @@ enum Called {
 /// to `function.cells` cells that nobody else uses.
 #[inline(always)]
 unsafe fn call(function: &HostFunction, caller: HostCaller, values: *mut RawValue) -> Called {
-    // SAFETY: the caller's: the one live reference to the store is the one in `Func::call` or
-    // `Instance::new`, which is not used until this returns.
+    // SAFETY: the caller's: the one live reference to the store is that of whoever has entered or
+    // resumed wasm, which is not used until this returns.
     let store = unsafe { &mut *function.store.as_ptr() };
     // SAFETY: the caller's.
     let values = unsafe { std::slice::from_raw_parts_mut(values, function.cells) };

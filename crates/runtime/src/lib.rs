@@ -53,7 +53,7 @@ pub use instance::InstantiateError;
 pub use limiter::{LimiterFn, ResourceLimiter};
 pub use metering::{EpochAction, EpochAnswer, EpochCallback};
 pub use module::{CodePosition, CompiledModule};
-pub use resumable::{Cause, HostFuture, HostSite, Outcome, Refusal, ResumeError, SuspendedCall};
+pub use resumable::{Cause, HostFuture, HostSite, NotResumed, Outcome, Refusal, SuspendedCall};
 pub use store::{
     ExnHandle, ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle,
     MemoryHandle, StoreCore, StoreId, TableHandle,

@@ -141,9 +141,20 @@ pub enum Refusal {
     NestedTooDeep,
 }
 
+/// Whether a call goes on that stands at a checkpoint.
+enum Settled {
+    GoOn,
+    /// It stays suspended; its cause says why.
+    Suspended,
+    /// There is too little fuel. Nothing has changed.
+    Refused,
+    /// It ends.
+    Ended(Error),
+}
+
 /// Why resuming did not give an [`Outcome`].
 #[derive(Debug)]
-pub enum ResumeError {
+pub enum NotResumed {
     /// Nothing was done.
     Refused(SuspendedCall, Refusal),
     /// It went on and ended in an error.
@@ -247,54 +258,25 @@ impl StoreCore {
         mut call: SuspendedCall,
         inputs: impl FnOnce(&StoreCore, &mut [RawValue]),
         results: impl FnOnce(&StoreCore, &[RawValue]) -> R,
-    ) -> Result<Outcome<R>, Box<ResumeError>> {
+    ) -> Result<Outcome<R>, Box<NotResumed>> {
         if call.store() != self.id() {
-            return Err(Box::new(ResumeError::Refused(call, Refusal::WrongStore)));
+            return Err(Box::new(NotResumed::Refused(call, Refusal::WrongStore)));
         }
         if !self.has_room() {
-            return Err(Box::new(ResumeError::Refused(call, Refusal::NestedTooDeep)));
+            return Err(Box::new(NotResumed::Refused(call, Refusal::NestedTooDeep)));
         }
-        let record = call.record_mut();
-        let mut tests_epoch = false;
-        match &mut record.cause {
-            // A checkpoint that tests anew: the fuel, and the epoch unless that has stopped it.
-            Some(Cause::OutOfFuel { need, overdraft }) => {
-                if self.pay(*overdraft, *need).is_none() {
-                    return Err(Box::new(ResumeError::Refused(call, Refusal::NotEnoughFuel)));
-                }
-                *overdraft = 0;
-                tests_epoch = true;
-            }
-            Some(Cause::Interrupted { need } | Cause::Yielded { need }) => {
-                let need = *need;
-                tests_epoch = matches!(record.cause, Some(Cause::Yielded { .. }));
-                if self.engine().config().fuel && self.pay(0, need).is_none() {
-                    record.cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
-                    return Ok(Outcome::Suspended(call));
-                }
-            }
-            Some(Cause::HostTrap { site, .. }) => {
-                // SAFETY: the call is ours.
-                inputs(self, unsafe { site.values() });
-            }
-            Some(Cause::HostFuture { .. }) | None => {}
+        if let Some(Cause::HostTrap { site, .. }) = &call.record().cause {
+            // SAFETY: the call is ours.
+            inputs(self, unsafe { site.values() });
         }
-        if tests_epoch && self.deadline_reached() {
-            let error = match self.at_deadline_of(&mut call) {
-                Ok(AtDeadline::GoOn) => None,
-                Ok(AtDeadline::Suspend) => return Ok(Outcome::Suspended(call)),
-                Ok(AtDeadline::Trap) => Some(Trap::Interrupt.into()),
-                Err(error) => Some(error),
-            };
-            if let Some(error) = error {
-                let ended = self.end_suspended(call, error);
-                return Err(Box::new(ResumeError::Ended(ended)));
+        match self.settle(&mut call) {
+            Settled::GoOn => {}
+            Settled::Suspended => return Ok(Outcome::Suspended(call)),
+            Settled::Refused => {
+                return Err(Box::new(NotResumed::Refused(call, Refusal::NotEnoughFuel)));
             }
-            // The callback may have used fuel, or taken it away.
-            let need = call.cause().required_fuel() as i64;
-            if self.engine().config().fuel && self.pay(0, need).is_none() {
-                call.record_mut().cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
-                return Ok(Outcome::Suspended(call));
+            Settled::Ended(error) => {
+                return Err(Box::new(NotResumed::Ended(self.end_suspended(call, error))));
             }
         }
         let record = call.record_mut();
@@ -314,9 +296,41 @@ impl StoreCore {
         // SAFETY: the activation was begun on the call's stack, which stands as it was left, but
         // for the cells of the host function's results.
         match unsafe { self.run(|limits| arch::resume(limits, sp)) } {
-            Ok(left) => Ok(self.left(left, cells, results)),
-            Err(error) => Err(Box::new(ResumeError::Ended(error))),
+            Ok(left) => Ok(self.finish_or_suspend(left, cells, results)),
+            Err(error) => Err(Box::new(NotResumed::Ended(error))),
         }
+    }
+
+    /// Tests anew what has suspended a call at a checkpoint: its fuel, and the epoch unless that has
+    /// stopped it.
+    #[inline]
+    fn settle(&mut self, call: &mut SuspendedCall) -> Settled {
+        let (need, tests_epoch) = match &mut call.record_mut().cause {
+            Some(Cause::OutOfFuel { need, overdraft }) => {
+                if self.pay(*overdraft, *need).is_none() {
+                    return Settled::Refused;
+                }
+                *overdraft = 0;
+                (*need, true)
+            }
+            Some(Cause::Yielded { need }) => (*need, true),
+            Some(Cause::Interrupted { need }) => (*need, false),
+            Some(Cause::HostTrap { .. } | Cause::HostFuture { .. }) | None => return Settled::GoOn,
+        };
+        if tests_epoch && self.deadline_reached() {
+            match self.at_deadline_of(call) {
+                Ok(AtDeadline::GoOn) => {}
+                Ok(AtDeadline::Suspend) => return Settled::Suspended,
+                Ok(AtDeadline::Trap) => return Settled::Ended(Trap::Interrupt.into()),
+                Err(error) => return Settled::Ended(error),
+            }
+        }
+        // Also after a callback, which may have used fuel, or taken it away.
+        if self.engine().config().fuel && self.pay(0, need).is_none() {
+            call.record_mut().cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
+            return Settled::Suspended;
+        }
+        Settled::GoOn
     }
 
     /// Polls the asynchronous host function that a call waits for. To it, the store is as it was

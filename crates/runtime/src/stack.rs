@@ -155,7 +155,7 @@ impl WasmStack {
     /// Notes that a call of `store` is suspended on the stack. Returns whether the store must put
     /// the stack into its list.
     #[inline]
-    pub(crate) fn suspend(&self, store: StoreId, at: Standing) -> bool {
+    pub(crate) fn mark_suspended(&self, store: StoreId, at: Standing) -> bool {
         for (cell, word) in self.standing.iter().zip([at.fp, at.pc, at.sp]) {
             cell.store(word, Relaxed);
         }
@@ -167,7 +167,7 @@ impl WasmStack {
 
     /// Notes that the suspended call goes on.
     #[inline]
-    pub(crate) fn resume(&self) {
+    pub(crate) fn mark_running(&self) {
         self.suspended_in.store(0, Relaxed);
     }
 

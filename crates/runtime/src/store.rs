@@ -183,7 +183,7 @@ pub struct StoreCore {
     pub(crate) spare_stack: Option<Arc<WasmStack>>,
     /// The stacks of suspended calls, and of some that are not suspended any more; for looking at.
     pub(crate) suspended: Vec<Weak<WasmStack>>,
-    /// Fuel beyond what fits `fuel_consumed`.
+    /// Fuel that is not in hand: beyond an `i64`, or beyond the slice (`metering.rs`).
     pub(crate) fuel_reserve: u64,
     /// Units that wasm has executed in the store and those that are left, together; modulo 2^64.
     pub(crate) fuel_account: u64,

@@ -24,8 +24,9 @@ fn main() -> Result<()> {
     let budget = 100_000;
     for n in [5, 10, 15, 20, 25] {
         store.set_fuel(budget)?;
+        let before = store.fuel_consumed()?;
         let result = fib.call(&mut store, n);
-        let consumed = budget - store.get_fuel()?;
+        let consumed = store.fuel_consumed()? - before;
         match result {
             Ok(value) => println!("fib({n:2}) = {value:4}, which took {consumed} units of fuel"),
             Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {

@@ -28,26 +28,26 @@ fn main() -> Result<()> {
         let instance = Instance::new(&mut store, &module, &[])?;
         let steps = instance.get_typed_func::<u64, u32>(&mut store, "steps")?;
         store.set_fuel(PLENTY)?;
-        let straight = (steps.call(&mut store, n)?, PLENTY - store.get_fuel()?);
+        let straight = (steps.call(&mut store, n)?, store.fuel_consumed()?);
         // Without fuel, the call is suspended before its first operator.
         store.set_fuel(0)?;
-        ready.push_back((guests.len(), steps.call_resumable(&mut store, n)?, 0, store));
+        ready.push_back((guests.len(), steps.call_resumable(&mut store, n)?, store));
         guests.push((n, straight, String::new()));
     }
 
     let mut turn = 0;
-    while let Some((guest, call, given, mut store)) = ready.pop_front() {
+    while let Some((guest, call, mut store)) = ready.pop_front() {
         let (_, straight, timeline) = &mut guests[guest];
-        // What it has executed beyond its slices, up to where fuel is tested, is paid from this.
-        store.add_fuel(SLICE)?;
         match call {
             TypedResumableCall::OutOfFuel(call) => {
                 *timeline = format!("{timeline:.<turn$}#");
                 turn += 1;
-                ready.push_back((guest, call.resume(&mut store)?, given + SLICE, store));
+                // More than a slice if its next step is larger; it pays what it has overdrawn.
+                store.add_fuel(SLICE.max(call.required_fuel()))?;
+                ready.push_back((guest, call.resume(&mut store)?, store));
             }
             TypedResumableCall::Finished(steps) => {
-                assert_eq!((steps, given + SLICE - store.get_fuel()?), *straight);
+                assert_eq!((steps, store.fuel_consumed()? - straight.1), *straight);
             }
             other => bail!("{other:?}"),
         }

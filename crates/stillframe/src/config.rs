@@ -35,8 +35,8 @@ impl Config {
     /// Whether wasm counts fuel, so that a store can say how much a guest may execute
     /// ([`Store::set_fuel`](crate::Store::set_fuel)). Off by default.
     ///
-    /// A store starts without fuel: a metered guest traps with
-    /// [`Trap::OutOfFuel`](crate::Trap::OutOfFuel) until it is given some.
+    /// A store starts without fuel: until it is given some, a metered guest traps with
+    /// [`Trap::OutOfFuel`](crate::Trap::OutOfFuel), or is suspended if it was called resumably.
     pub fn consume_fuel(&mut self, enable: bool) -> &mut Config {
         self.compiler.fuel = enable;
         self.runtime.fuel = enable;

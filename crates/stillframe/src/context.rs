@@ -137,7 +137,8 @@ macro_rules! writing {
             &mut StoreData::of_mut(&mut $core).user
         }
 
-        /// Sets the fuel that is left to `fuel` units.
+        /// Sets the fuel that is left to `fuel` units. What the store is overdrawn by is forgotten;
+        /// `add_fuel` takes it from what is added.
         ///
         /// # Errors
         ///

@@ -24,6 +24,14 @@
 //! # stillframe::Result::<()>::Ok(())
 //! ```
 //!
+//! # Calls that stop and go on
+//!
+//! A call made with [`Func::call_resumable`] or [`TypedFunc::call_resumable`] comes back as a value
+//! when it is out of fuel, at an epoch deadline, or when a host function fails: [`ResumableCall`].
+//! The value is `Send`, and any thread may keep or drop it. To resume it takes its store, on
+//! whatever thread that is: a [`Store`] is `Send` if its data is. Calls made with
+//! [`Func::call_async`] do the same for an executor.
+//!
 //! # Errors and traps
 //!
 //! Errors are [`anyhow::Error`]s. That of a call can be downcast: to [`Trap`] if wasm trapped, to
@@ -56,6 +64,7 @@ mod memory;
 mod module;
 mod raw;
 mod resumable;
+mod resume_error;
 mod store;
 mod table;
 mod typed;
@@ -77,9 +86,10 @@ pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
 pub use resumable::{
     ResumableCall, ResumableCallHostTrap, ResumableCallInterrupted, ResumableCallOutOfFuel,
-    ResumeError, ResumeRefused, TypedResumableCall, TypedResumableCallHostTrap,
-    TypedResumableCallInterrupted, TypedResumableCallOutOfFuel,
+    TypedResumableCall, TypedResumableCallHostTrap, TypedResumableCallInterrupted,
+    TypedResumableCallOutOfFuel,
 };
+pub use resume_error::{ResumeError, ResumeRefused};
 pub use stillframe_abi::Trap;
 pub use stillframe_abi::types::{FuncType, GlobalType, MemoryType, Mutability, TableType, ValType};
 pub use stillframe_debug::{FrameInfo, FrameSymbol, WasmBacktrace};

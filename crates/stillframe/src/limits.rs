@@ -143,7 +143,9 @@ impl ResourceLimiter for StoreLimits {
 pub struct RuntimeLimits {
     /// Lowest address that the running wasm stack may use.
     pub stack_limit: usize,
-    /// Fuel: negative, counting up; at zero or above it is used up.
+    /// The fuel counter: minus the units in hand, counting up. At zero or above the next checkpoint
+    /// takes the slow path, which may find more in the store. Not what
+    /// [`Store::fuel_consumed`](crate::Store::fuel_consumed) says.
     pub fuel_consumed: i64,
     /// The epoch at which the next checkpoint takes the slow path.
     pub epoch_deadline: u64,

@@ -4,12 +4,12 @@ use crate::context::{AsContext, AsContextMut};
 use crate::func::Func;
 use crate::into_func::WasmResults;
 use crate::raw::Suspended;
+use crate::resume_error::ResumeError;
 use crate::val::Val;
 use anyhow::{Error, Result};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use stillframe_abi::types::ValType;
 use stillframe_debug::WasmBacktrace;
 use stillframe_runtime::Cause;
 
@@ -17,7 +17,8 @@ use stillframe_runtime::Cause;
 ///
 /// A call that has not finished is a value. It can be kept, looked at, sent to another thread,
 /// resumed or dropped. Any number of calls can be suspended at once in a store, and be resumed in
-/// any order. Dropping one gives up its stack and runs nothing.
+/// any order. To resume one takes its store, on any thread; a [`Store`](crate::Store) is `Send` if
+/// its data is. Dropping one gives up its stack and runs nothing.
 ///
 /// ```
 /// use stillframe::{Caller, Engine, Func, Instance, Module, ResumableCall, Store, Val, bail};
@@ -43,7 +44,32 @@ use stillframe_runtime::Cause;
 /// assert_eq!(results[0].unwrap_i32(), 42);
 /// # stillframe::Result::<()>::Ok(())
 /// ```
+///
+/// On another thread:
+///
+/// ```
+/// use stillframe::{Config, Engine, Instance, Module, Store, TypedResumableCall};
+///
+/// let engine = Engine::new(Config::new().consume_fuel(true))?;
+/// let module = Module::new(&engine, r#"
+///     (module (func $f (export "f") (result i32) (call $g)) (func $g (result i32) i32.const 7))
+/// "#)?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
+/// let TypedResumableCall::OutOfFuel(call) = f.call_resumable(&mut store, ())? else {
+///     panic!("the store has no fuel")
+/// };
+/// let there = std::thread::spawn(move || {
+///     store.add_fuel(100)?;
+///     Ok(call.resume(&mut store)?)
+/// });
+/// let resumed: stillframe::Result<TypedResumableCall<i32>> = there.join().unwrap();
+/// assert!(matches!(resumed?, TypedResumableCall::Finished(7)));
+/// # stillframe::Result::<()>::Ok(())
+/// ```
 #[derive(Debug)]
+#[must_use = "a call that has not finished is given up when it is dropped"]
 pub enum ResumableCall {
     /// The call has finished; its results have been stored.
     Finished,
@@ -92,6 +118,7 @@ pub enum ResumableCall {
 /// # stillframe::Result::<()>::Ok(())
 /// ```
 #[derive(Debug)]
+#[must_use = "a call that has not finished is given up when it is dropped"]
 pub enum TypedResumableCall<R> {
     /// The call has finished, with these results.
     Finished(R),
@@ -104,190 +131,16 @@ pub enum TypedResumableCall<R> {
     Interrupted(TypedResumableCallInterrupted<R>),
 }
 
-/// Why `resume` did not give a call back that has finished or is suspended: either the call was
-/// refused, and is here, unharmed; or it went on and ended in an error, as if that had happened in
-/// [`Func::call`](crate::Func::call).
-///
-/// The operator `?` turns it into that error or, if it was refused, into the [`ResumeRefused`]; the
-/// call is dropped then.
-///
-/// ```
-/// use stillframe::{Config, Engine, Instance, Module, ResumeRefused, Store, TypedResumableCall};
-///
-/// # let engine = Engine::new(Config::new().consume_fuel(true))?;
-/// # let module = Module::new(&engine, r#"(module (func (export "f") (loop (br 0))))"#)?;
-/// # let mut store = Store::new(&engine, ());
-/// # let instance = Instance::new(&mut store, &module, &[])?;
-/// # let func = instance.get_typed_func::<(), ()>(&mut store, "f")?;
-/// let TypedResumableCall::OutOfFuel(call) = func.call_resumable(&mut store, ())? else {
-///     unreachable!("the store has no fuel")
-/// };
-/// let error = call.resume(&mut store).unwrap_err();
-/// assert_eq!(error.reason(), Some(&ResumeRefused::NotEnoughFuel { required: 1, available: 0 }));
-/// let call = error.into_call().expect("it was refused");
-/// store.set_fuel(call.required_fuel())?;
-/// assert!(matches!(call.resume(&mut store)?, TypedResumableCall::OutOfFuel(_)));
-/// # stillframe::Result::<()>::Ok(())
-/// ```
-pub struct ResumeError<C>(Box<NotResumed<C>>);
-
-/// Boxed, because what is returned each time should fit registers.
-enum NotResumed<C> {
-    Refused(C, ResumeRefused),
-    Ended(Error),
-}
-
-/// Why a suspended call was not resumed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ResumeRefused {
-    /// The call is of another store. That is what it says too when its own store is gone.
-    WrongStore,
-    /// The store has too little fuel.
-    NotEnoughFuel {
-        /// What it must have, in units.
-        required: u64,
-        /// What it has.
-        available: u64,
-    },
-    /// There are more or fewer inputs than the host function has results.
-    InputCount {
-        /// The host function's results.
-        expected: usize,
-        /// The inputs.
-        found: usize,
-    },
-    /// An input is of another type than the host function's result.
-    InputType {
-        /// Which input, from 0.
-        index: usize,
-        /// The result's type.
-        expected: ValType,
-        /// The input's type.
-        found: ValType,
-    },
-    /// An input is a reference of another store.
-    InputStore {
-        /// Which input, from 0.
-        index: usize,
-    },
-    /// There is room for more or fewer outputs than the called function has results.
-    OutputCount {
-        /// The function's results.
-        expected: usize,
-        /// The room for outputs.
-        found: usize,
-    },
-    /// Too many calls are nested
-    /// ([`Config::max_nested_calls`](crate::Config::max_nested_calls)), or too little is left of
-    /// the host's stack ([`Config::host_stack_reserve`](crate::Config::host_stack_reserve)).
-    NestedTooDeep,
-}
-
-impl fmt::Display for ResumeRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the call was not resumed: ")?;
-        match self {
-            ResumeRefused::WrongStore => f.write_str("it is of another store"),
-            ResumeRefused::NotEnoughFuel { required, available } => {
-                write!(f, "it needs {required} units of fuel, and the store has {available}")
-            }
-            ResumeRefused::InputCount { expected, found } => {
-                write!(f, "the host function has {expected} results, but there are {found} inputs")
-            }
-            ResumeRefused::InputType { index, expected, found } => {
-                write!(f, "input {index}: expected `{expected}`, found `{found}`")
-            }
-            ResumeRefused::InputStore { index } => {
-                write!(f, "input {index}: the reference is of another store")
-            }
-            ResumeRefused::OutputCount { expected, found } => {
-                write!(f, "expected room for {expected} results, found room for {found}")
-            }
-            ResumeRefused::NestedTooDeep => f.write_str("too many calls are nested"),
-        }
-    }
-}
-
-impl std::error::Error for ResumeRefused {}
-
-impl<C> ResumeError<C> {
-    pub(crate) fn refused(call: C, reason: ResumeRefused) -> ResumeError<C> {
-        ResumeError(Box::new(NotResumed::Refused(call, reason)))
-    }
-
-    pub(crate) fn ended(error: Error) -> ResumeError<C> {
-        ResumeError(Box::new(NotResumed::Ended(error)))
-    }
-
-    /// The call, as it was, if it was refused; then nothing was executed and nothing has changed.
-    pub fn into_call(self) -> Option<C> {
-        match *self.0 {
-            NotResumed::Refused(call, _) => Some(call),
-            NotResumed::Ended(_) => None,
-        }
-    }
-
-    /// Why it was refused, if it was.
-    pub fn reason(&self) -> Option<&ResumeRefused> {
-        match &*self.0 {
-            NotResumed::Refused(_, reason) => Some(reason),
-            NotResumed::Ended(_) => None,
-        }
-    }
-
-    /// What it ended in, or why it was refused; then the call is dropped.
-    pub fn into_error(self) -> Error {
-        match *self.0 {
-            NotResumed::Refused(_, reason) => reason.into(),
-            NotResumed::Ended(error) => error,
-        }
-    }
-
-    #[cold]
-    fn map<D>(self, wrap: impl FnOnce(C) -> D) -> ResumeError<D> {
-        match *self.0 {
-            NotResumed::Refused(call, reason) => ResumeError::refused(wrap(call), reason),
-            NotResumed::Ended(error) => ResumeError::ended(error),
-        }
-    }
-}
-
-impl<C> From<ResumeError<C>> for Error {
-    fn from(error: ResumeError<C>) -> Error {
-        error.into_error()
-    }
-}
-
-impl<C> fmt::Display for ResumeError<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            NotResumed::Refused(_, reason) => reason.fmt(f),
-            NotResumed::Ended(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<C> fmt::Debug for ResumeError<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            NotResumed::Refused(_, reason) => f.debug_tuple("Refused").field(reason).finish(),
-            NotResumed::Ended(error) => f.debug_tuple("Ended").field(error).finish(),
-        }
-    }
-}
-
 impl ResumableCall {
     #[inline]
     pub(crate) fn new(suspended: Option<Suspended>) -> ResumableCall {
         let Some(call) = suspended else { return ResumableCall::Finished };
         match call.cause() {
-            Cause::HostTrap { .. } | Cause::HostFuture { .. } => {
-                ResumableCall::HostTrap(ResumableCallHostTrap(call))
-            }
+            Cause::HostTrap { .. } => ResumableCall::HostTrap(ResumableCallHostTrap(call)),
             Cause::OutOfFuel { .. } => ResumableCall::OutOfFuel(ResumableCallOutOfFuel(call)),
-            Cause::Interrupted { .. } | Cause::Yielded { .. } => {
-                ResumableCall::Interrupted(ResumableCallInterrupted(call))
+            Cause::Interrupted { .. } => ResumableCall::Interrupted(ResumableCallInterrupted(call)),
+            Cause::HostFuture { .. } | Cause::Yielded { .. } => {
+                unreachable!("calls made by `call_async` stop so, and it keeps them")
             }
         }
     }
@@ -355,12 +208,13 @@ macro_rules! suspended_calls {
             ///
             /// # Errors
             ///
-            /// If it cannot be resumed: the error has the call, which is unharmed. If it goes on
-            /// and ends in an error.
+            /// If it is refused ([`ResumeError::reason`] says why): [`ResumeError::into_call`] gives
+            /// the call back, unharmed. If it goes on and ends in an error.
             ///
             /// # Panics
             ///
-            /// If a host function panics: with its panic.
+            /// If a host function or an epoch callback panics: with its panic. The call is gone
+            /// then.
             pub fn resume(
                 self,
                 mut store: impl AsContextMut,
@@ -383,12 +237,13 @@ macro_rules! suspended_calls {
             ///
             /// # Errors
             ///
-            /// If it cannot be resumed: the error has the call, which is unharmed. If it goes on
-            /// and ends in an error.
+            /// If it is refused ([`ResumeError::reason`] says why): [`ResumeError::into_call`] gives
+            /// the call back, unharmed. If it goes on and ends in an error.
             ///
             /// # Panics
             ///
-            /// If a host function panics: with its panic.
+            /// If a host function or an epoch callback panics: with its panic. The call is gone
+            /// then.
             pub fn resume(
                 self,
                 mut store: impl AsContextMut,
@@ -446,7 +301,9 @@ suspended_calls! {
     /// A call that stands where it needs more fuel than the store has left.
     ResumableCallOutOfFuel, TypedResumableCallOutOfFuel, resume() {
         /// Lets the call go on. The store must have
-        /// [`required_fuel`](ResumableCallOutOfFuel::required_fuel) units.
+        /// [`required_fuel`](ResumableCallOutOfFuel::required_fuel) units. If the epoch deadline
+        /// has been reached, the call comes back as [`Interrupted`](ResumableCall::Interrupted), or
+        /// ends, before it executes anything; its overdraft is paid then.
     }
 
     /// A call that stands where it has reached the epoch deadline.
@@ -498,7 +355,8 @@ impl ResumableCallOutOfFuel {
     }
 
     /// Units that the call has executed beyond what the store had. They have not been taken from
-    /// the store, which says that 0 are left; they are, when the call is resumed.
+    /// the store, which says that 0 are left; they are, when the call is resumed. If it is dropped,
+    /// nobody pays them; [`Store::fuel_consumed`](crate::Store::fuel_consumed) has counted them.
     ///
     /// Fuel is tested at checkpoints: at loops, calls and the like. How much is executed between two
     /// of them does not grow with the size of the module, only with the depth of the wasm stack.

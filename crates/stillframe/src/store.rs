@@ -35,7 +35,8 @@ use stillframe_runtime::{EpochAction, EpochAnswer, FuncHandle, StoreCore};
 /// # Fuel
 ///
 /// In an engine with [`Config::consume_fuel`](crate::Config::consume_fuel) a store has fuel: wasm
-/// uses it up, and traps when there is none left.
+/// uses it up; when there is none left, the call traps, or is suspended if it was made resumably
+/// ([`Func::call_resumable`](crate::Func::call_resumable)).
 ///
 /// ```
 /// use stillframe::{Config, Engine, Instance, Module, Store, Trap};

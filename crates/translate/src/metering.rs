@@ -145,8 +145,9 @@ impl FuncTranslator<'_> {
     /// `per_unit` each, and the charge for them. `constant` is the number of units when the operator
     /// right before is a constant.
     ///
-    /// Ends the open run and starts none; the operator's own cost must have been charged into a
-    /// run *after* this, so call it before [`FuncTranslator::charge`]'s next use.
+    /// A constant cost of at most [`SMALL_BULK_COST`] is charged to the open run, without a
+    /// checkpoint. Otherwise this ends the open run. The operator's own cost is charged afterwards,
+    /// by the caller.
     pub(crate) fn bulk_checkpoint(&mut self, units: Value, per_unit: u32, constant: Option<u64>) {
         let per_unit = u64::from(per_unit);
         // What costs nothing per unit (`memory.grow` by default) has a constant cost too.
@@ -163,6 +164,7 @@ impl FuncTranslator<'_> {
             return;
         }
         self.end_run();
+        self.stretch.start = self.stretch.passed;
         let cost = metering.fuel.then(|| self.bulk_cost(units, per_unit));
         let vmctx = self.vmctx;
         emit_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, cost);

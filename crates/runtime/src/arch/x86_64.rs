@@ -74,7 +74,7 @@ impl Status {
     /// From [`Builtin::Throw`]: go on at an exception handler, which gets the value. The words at
     /// `last_wasm_exit_sp` are its frame pointer and its address.
     pub(crate) const CATCH: Status = Status(3);
-    /// Leave wasm so that it can be resumed: the store's `pending` says why. Answered by builtins
+    /// Leave wasm so that it can be resumed: the call's record says why. Answered by builtins
     /// without results only ([`Builtin::HostCall`], [`Builtin::Checkpoint`]).
     pub(crate) const SUSPEND: Status = Status(4);
 }
@@ -432,7 +432,7 @@ unsafe extern "C" fn checkpoint() {
     )
 }
 
-/// Bytes that the stubs use below a wasm frame, at most: the checkpoint's frame and `to_host`'s.
+/// Bytes that the stubs use below a wasm frame, at most: the checkpoint's frame, and what `stop` saves below it.
 pub(crate) const STUB_FRAME_MAX: usize = 512;
 
 /// The table of the stubs, by [`Builtin`].

@@ -227,8 +227,9 @@ impl<T: 'static> HostFunc<T> {
 
     /// Adds the function to a store, whose data is of type `T`.
     pub(crate) fn add_to(&self, core: &mut StoreCore) -> Result<FuncHandle> {
-        // SAFETY: the closures made in `typed` and `dynamic` are the only ones; each stores results
-        // of `ty`'s types, and checks that references are of the store, before it returns `Ok`.
+        // SAFETY: the code made in `typed`, `dynamic`, `typed_async` and `dynamic_async` is all there
+        // is; it stores results of `ty`'s types, and checks that references are of the store, before
+        // it returns `Ok` or its future is ready with it.
         unsafe { core.add_host_function(&self.ty, self.code.clone()) }
     }
 }

@@ -9,7 +9,8 @@
 //! A host function's future borrows the store (its `Caller`), which `HostFuture` cannot say: the
 //! lifetime is erased here. It lives in a `SuspendedCall`, and that only in [`run`], which has the
 //! store mutably borrowed for longer: `run` drops the call before the borrow ends, and no suspended
-//! call that waits for a future leaves it.
+//! call that waits for a future leaves it. The future of a function of dynamic type also borrows the
+//! values beside it in [`DynamicWaiting`], which drops it first.
 
 use super::call::{HostFunc, TypedHandle, with_params};
 use super::cells::{Cells, cell_of, val_of};
@@ -26,8 +27,8 @@ use std::task::{Context, Poll};
 use stillframe_abi::Trap;
 use stillframe_abi::types::{FuncType, ValType};
 use stillframe_runtime::{
-    CallError, Cause, FuncHandle, HostCall, HostCode, HostFuture, InstanceHandle, Outcome,
-    RawValue, ResumeError, StoreCore,
+    CallError, Cause, FuncHandle, HostCall, HostCode, HostFuture, InstanceHandle, NotResumed,
+    Outcome, RawValue, StoreCore,
 };
 
 /// A boxed future, as asynchronous host functions return it.
@@ -181,9 +182,9 @@ async unsafe fn run<T: Send + 'static, R>(
             Ok(outcome) => outcome,
             Err(failed) => {
                 return Err(error::of_call(match *failed {
-                    ResumeError::Ended(ended) => ended,
+                    NotResumed::Ended(ended) => ended,
                     // Its fuel has been looked at above, so it is the nesting.
-                    ResumeError::Refused(call, _) => {
+                    NotResumed::Refused(call, _) => {
                         store.core.end_suspended(call, Trap::StackOverflow.into())
                     }
                 }));

@@ -3,7 +3,7 @@
 use super::call::{TypedHandle, with_params};
 use super::cells::{Cells, cell_of, val_of};
 use crate::error;
-use crate::resumable::{ResumeError, ResumeRefused};
+use crate::resume_error::{ResumeError, ResumeRefused};
 use crate::val::Val;
 use anyhow::{Error, Result};
 use stillframe_abi::types::FuncType;
@@ -120,12 +120,12 @@ impl Suspended {
 }
 
 #[cold]
-fn not_resumed(core: &StoreCore, error: stillframe_runtime::ResumeError) -> ResumeError<Suspended> {
+fn not_resumed(core: &StoreCore, error: stillframe_runtime::NotResumed) -> ResumeError<Suspended> {
     let (call, why) = match error {
-        stillframe_runtime::ResumeError::Ended(error) => {
+        stillframe_runtime::NotResumed::Ended(error) => {
             return ResumeError::ended(error::of_call(error));
         }
-        stillframe_runtime::ResumeError::Refused(call, why) => (call, why),
+        stillframe_runtime::NotResumed::Refused(call, why) => (call, why),
     };
     let reason = match why {
         Refusal::WrongStore => ResumeRefused::WrongStore,

@@ -86,7 +86,10 @@ fn reasons_say_what_is_wrong_and_what_would_be_right() {
             ResumeRefused::OutputCount { expected: 1, found: 2 },
             "expected room for 1 results, found room for 2",
         ),
-        (ResumeRefused::NestedTooDeep, "too many calls are nested"),
+        (
+            ResumeRefused::NestedTooDeep,
+            "too many calls are nested, or too little is left of this thread's stack",
+        ),
     ];
     for (reason, what) in reasons {
         assert_eq!(reason.to_string(), format!("the call was not resumed: {what}"));
