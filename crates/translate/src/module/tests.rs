@@ -134,8 +134,8 @@ fn exactly_the_defined_functions_that_escape_have_slots() {
             (global funcref (ref.func $in_global)))"#,
     );
     let none = NO_SLOT;
-    assert_eq!(info.func_ref_slots, [none, none, 0, 1, 2, none, 3, 4, 5]);
-    assert_eq!(info.num_escaping_functions, 6);
+    assert_eq!(info.func_ref_slots, [none, none, 0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(info.num_escaping_functions, 7);
     assert_eq!(info.start, Some(5));
 }
 
