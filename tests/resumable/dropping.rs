@@ -88,15 +88,14 @@ impl Usage {
     }
 }
 
-/// Whether this process is the child that shall run the test `name`. If not, runs that.
-fn in_child(name: &str) -> bool {
+/// Whether this process is the child that shall run the test with this path. If not, runs that.
+pub fn in_child(name: &str) -> bool {
     const CHILD: &str = "STILLFRAME_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let name = format!("resumable::dropping::{name}");
-    command.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -107,7 +106,7 @@ fn in_child(name: &str) -> bool {
 
 #[test]
 fn a_million_rounds_leave_everything_as_it_was() {
-    if !in_child("a_million_rounds_leave_everything_as_it_was") {
+    if !in_child("resumable::dropping::a_million_rounds_leave_everything_as_it_was") {
         return;
     }
     let engine = engine();
@@ -152,7 +151,7 @@ fn a_million_rounds_leave_everything_as_it_was() {
 
 #[test]
 fn ten_thousand_at_once_are_small_and_leave_nothing() {
-    if !in_child("ten_thousand_at_once_are_small_and_leave_nothing") {
+    if !in_child("resumable::dropping::ten_thousand_at_once_are_small_and_leave_nothing") {
         return;
     }
     const CALLS: usize = 10_000;
@@ -214,7 +213,7 @@ fn ten_thousand_at_once_are_small_and_leave_nothing() {
 
 #[test]
 fn calls_outlive_their_store_and_their_engine() {
-    if !in_child("calls_outlive_their_store_and_their_engine") {
+    if !in_child("resumable::dropping::calls_outlive_their_store_and_their_engine") {
         return;
     }
     let round = |depth: i32| {
@@ -243,7 +242,7 @@ fn calls_outlive_their_store_and_their_engine() {
 
 #[test]
 fn a_suspended_call_keeps_nothing_of_its_store() {
-    if !in_child("a_suspended_call_keeps_nothing_of_its_store") {
+    if !in_child("resumable::dropping::a_suspended_call_keeps_nothing_of_its_store") {
         return;
     }
     let engine = engine();

@@ -201,6 +201,47 @@ fn stacks_go_from_store_to_store() {
     }
 }
 
+/// The system has no room for another stack.
+#[test]
+fn when_there_is_no_memory_for_another_call() {
+    if !super::dropping::in_child("resumable::extremes::when_there_is_no_memory_for_another_call") {
+        return;
+    }
+    let engine = engine(|config| {
+        config.max_wasm_stack(8 << 20).pooled_stacks(0);
+    });
+    let module = Module::new(&engine, "(module (func (export \"f\") (loop (br 0))))").unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let f = instance.get_func(&mut store, "f").unwrap();
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let mapped: u64 = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
+    let limit = libc::rlimit { rlim_cur: mapped + (200 << 20), rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: plain data; the limit is this child's alone.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+    for _ in 0..3 {
+        let mut calls = Vec::new();
+        let error = loop {
+            store.set_fuel(5).unwrap();
+            match f.call_resumable(&mut store, &[], &mut []) {
+                Ok(call) => calls.push(out_of_fuel(call)),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().starts_with("mapping a wasm stack"), "{error:?}");
+        assert!((10..30).contains(&calls.len()), "{}", calls.len());
+        // Those that stand go on, and give room for others when they are dropped.
+        for _ in 0..3 {
+            store.set_fuel(50).unwrap();
+            let call = out_of_fuel(calls.pop().unwrap().resume(&mut store, &mut []).unwrap());
+            drop(call);
+            let call = out_of_fuel(f.call_resumable(&mut store, &[], &mut []).unwrap());
+            calls.insert(0, call);
+        }
+        assert_eq!(store.suspended_backtraces().len(), calls.len());
+    }
+}
+
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
 /// Uses a good deal of whatever stack it runs on.

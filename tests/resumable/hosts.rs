@@ -324,6 +324,59 @@ fn a_host_function_called_straight_goes_on_with_what_it_should_have_returned() {
     assert_eq!(*store.data(), 2, "not called again");
 }
 
+/// A tail call to the host with more parameters than its caller has room for: the frame is moved.
+#[test]
+fn a_tail_call_to_the_host_with_many_parameters() {
+    let types = "i32 i64 f32 f64 v128 ".repeat(4);
+    let args: String = (0..4)
+        .map(|i| {
+            format!(
+                "(i32.add (local.get 0) (i32.const {i})) (i64.const {i}) (f32.const {i}.5)
+                 (f64.const {i}.25) (i64x2.splat (i64.const {i}))"
+            )
+        })
+        .collect();
+    let wat = format!(
+        r#"(module
+            (import "" "" (func $h (param {types}) (result i64 f64)))
+            (func $tail (param i32) (result i64 f64) (return_call $h {args}))
+            (func (export "f") (param i32 i64) (result i64 i64 f64)
+                (local.get 1) (call $tail (local.get 0))))"#
+    );
+    let engine = Engine::default();
+    let module = Module::new(&engine, &wat).unwrap();
+    let ty = module.imports().next().unwrap().ty().func().unwrap().clone();
+    let mut store = Store::new(&engine, String::new());
+    let h = Func::new(&mut store, ty, |mut caller: Caller<'_, String>, params, _| {
+        *caller.data_mut() = format!("{params:?}");
+        bail!("wait")
+    });
+    let instance = Instance::new(&mut store, &module, &[h.into()]).unwrap();
+    let f = instance.get_func(&mut store, "f").unwrap();
+    let mut results = [Val::I32(0); 3];
+    let args = [Val::I32(70), Val::I64(-9)];
+    let call = host_trap(f.call_resumable(&mut store, &args, &mut results).unwrap());
+    let expected: Vec<Val> = (0..4)
+        .flat_map(|i| {
+            let (wide, f) = (i as u128, i as f32);
+            let v128 = Val::V128(V128::from(wide << 64 | wide));
+            [
+                (70 + i).into(),
+                i64::from(i).into(),
+                (f + 0.5).into(),
+                (f64::from(i) + 0.25).into(),
+                v128,
+            ]
+        })
+        .collect();
+    assert_eq!(*store.data(), format!("{expected:?}"));
+    assert_eq!(call.backtrace(&store).unwrap().frames().len(), 1, "the tail caller is gone");
+    let inputs = [Val::I64(1 << 40), Val::from(0.5)];
+    let call = call.resume(&mut store, &inputs, &mut results).unwrap();
+    assert!(matches!(call, ResumableCall::Finished));
+    assert_eq!(format!("{results:?}"), format!("{:?}", [Val::I64(-9), inputs[0], inputs[1]]));
+}
+
 #[test]
 fn errors_of_limiters_and_of_wasm_end_the_call() {
     let engine = Engine::default();

@@ -20,6 +20,10 @@ use stillframe_runtime::Cause;
 /// any order. To resume one takes its store, on any thread; a [`Store`](crate::Store) is `Send` if
 /// its data is. Dropping one gives up its stack and runs nothing.
 ///
+/// Each has a wasm stack of its own: what it has touched of that is memory, and it takes two
+/// mappings, of which Linux allows a process 65,530 unless told otherwise (`vm.max_map_count`), so
+/// some 32,000 calls. One more is an error.
+///
 /// ```
 /// use stillframe::{Caller, Engine, Func, Instance, Module, ResumableCall, Store, Val, bail};
 ///

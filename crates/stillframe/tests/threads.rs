@@ -294,7 +294,7 @@ fn hardware_traps_after_resuming_on_a_new_thread() {
 #[test]
 fn dropping_on_some_threads_while_others_look() {
     const CALLS: usize = 12;
-    const ROUNDS: usize = 400;
+    const ROUNDS: usize = 200;
     // The stack that came back last is the next to be used.
     let engine = engine(|config| {
         config.pooled_stacks(2);
@@ -416,6 +416,55 @@ fn everything_is_dropped_at_once() {
                 });
             }
         });
+    }
+}
+
+/// When a thread's last destructors run, some of what the runtime keeps for the thread is gone
+/// already.
+#[test]
+fn calls_go_on_and_trap_while_their_thread_ends() {
+    struct AtTheEnd(Option<(Store<()>, Walk)>, Option<mpsc::Sender<usize>>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let Some((mut store, walk)) = self.0.take() else { return };
+            let (mut walk, mut steps) = (Some(walk), 0);
+            while let Some(next) = walk {
+                walk = next.step(&mut store, 1 << 30);
+                steps += 1;
+            }
+            self.1.take().unwrap().send(steps).unwrap();
+        }
+    }
+    thread_local! {
+        static EARLY: std::cell::RefCell<AtTheEnd> =
+            const { std::cell::RefCell::new(AtTheEnd(None, None)) };
+        static LATE: std::cell::RefCell<AtTheEnd> =
+            const { std::cell::RefCell::new(AtTheEnd(None, None)) };
+    }
+
+    let engine = engine(|_| ());
+    let module = Module::new(&engine, WAT).unwrap();
+    for how in 0..ENDINGS.len() as i32 + 1 {
+        let (sender, receiver) = mpsc::channel();
+        let module = module.clone();
+        thread::spawn(move || {
+            let wait = || {
+                let (mut store, instance) = instantiate(&module);
+                let walk = instance.get_typed_func(&mut store, "walk").unwrap();
+                let call = Walk::start(&mut store, walk, how);
+                Some((store, call))
+            };
+            // One is first used before what the runtime keeps for the thread, one after: whichever
+            // order destructors run in, one of them finds it gone.
+            EARLY.with_borrow_mut(|early| early.1 = Some(sender.clone()));
+            EARLY.with_borrow_mut(|early| early.0 = wait());
+            LATE.with_borrow_mut(|late| *late = AtTheEnd(wait(), Some(sender)));
+        })
+        .join()
+        .unwrap();
+        let steps: Vec<usize> = receiver.iter().collect();
+        assert_eq!(steps.len(), 2);
+        assert!(steps.iter().all(|steps| *steps >= 2), "{steps:?}");
     }
 }
 
