@@ -214,9 +214,10 @@ fn when_there_is_no_memory_for_another_call() {
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     let f = instance.get_func(&mut store, "f").unwrap();
+    // The allocator of another thread may reserve a part of what is left, 64 MiB or so.
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let mapped: u64 = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
-    let limit = libc::rlimit { rlim_cur: mapped + (200 << 20), rlim_max: libc::RLIM_INFINITY };
+    let limit = libc::rlimit { rlim_cur: mapped + (400 << 20), rlim_max: libc::RLIM_INFINITY };
     // SAFETY: plain data; the limit is this child's alone.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
     for _ in 0..3 {
@@ -229,7 +230,7 @@ fn when_there_is_no_memory_for_another_call() {
             }
         };
         assert!(error.to_string().starts_with("mapping a wasm stack"), "{error:?}");
-        assert!((10..30).contains(&calls.len()), "{}", calls.len());
+        assert!((10..60).contains(&calls.len()), "{}", calls.len());
         // Those that stand go on, and give room for others when they are dropped.
         for _ in 0..3 {
             store.set_fuel(50).unwrap();
