@@ -236,9 +236,9 @@ impl SuspendedCall {
 }
 
 impl StoreCore {
-    /// Lets a suspended call go on. `inputs` stores the results of the host function that it stands
-    /// in, if its cause is [`Cause::HostTrap`], in its cells. `results` gets its results when it finishes, in as
-    /// many cells as the larger of the function's parameters and results.
+    /// Lets a suspended call go on. `inputs` stores results in the cells of the host function that
+    /// it stands in, if its cause is [`Cause::HostTrap`]. `results` gets its results when it
+    /// finishes, in as many cells as the larger of the function's parameters and results.
     ///
     /// # Errors
     ///
@@ -305,28 +305,29 @@ impl StoreCore {
     /// stopped it.
     #[inline]
     fn settle(&mut self, call: &mut SuspendedCall) -> Settled {
-        let (need, tests_epoch) = match &mut call.record_mut().cause {
+        let (need, tests_epoch, mut has_fuel) = match &mut call.record_mut().cause {
             Some(Cause::OutOfFuel { need, overdraft }) => {
                 if self.pay(*overdraft, *need).is_none() {
                     return Settled::Refused;
                 }
                 *overdraft = 0;
-                (*need, true)
+                (*need, true, true)
             }
-            Some(Cause::Yielded { need }) => (*need, true),
-            Some(Cause::Interrupted { need }) => (*need, false),
+            Some(Cause::Yielded { need }) => (*need, true, false),
+            Some(Cause::Interrupted { need }) => (*need, false, false),
             Some(Cause::HostTrap { .. } | Cause::HostFuture { .. }) | None => return Settled::GoOn,
         };
         if tests_epoch && self.deadline_reached() {
             match self.at_deadline_of(call) {
-                Ok(AtDeadline::GoOn) => {}
+                // A callback may have used fuel, or taken it away.
+                Ok(AtDeadline::GoOn) => has_fuel = false,
                 Ok(AtDeadline::Suspend) => return Settled::Suspended,
                 Ok(AtDeadline::Trap) => return Settled::Ended(Trap::Interrupt.into()),
                 Err(error) => return Settled::Ended(error),
             }
         }
-        // Also after a callback, which may have used fuel, or taken it away.
-        if self.engine().config().fuel && self.pay(0, need).is_none() {
+        has_fuel |= !self.engine().config().fuel;
+        if !has_fuel && self.pay(0, need).is_none() {
             call.record_mut().cause = Some(Cause::OutOfFuel { need, overdraft: 0 });
             return Settled::Suspended;
         }

@@ -1,6 +1,6 @@
 //! Calling wasm, and being called by it.
 
-use super::cells::{Cells, cell_of, val_of};
+use super::cells::{Cells, cell_of, load_results, val_of};
 use crate::caller::Caller;
 use crate::error;
 use crate::into_func::Returned;
@@ -24,10 +24,8 @@ pub(crate) fn call(
         // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
         // for parameters and results.
         unsafe { core.call_unchecked(func, cells) }.map_err(error::of_call)?;
-        for ((result, ty), cell) in results.iter_mut().zip(ty.results()).zip(cells) {
-            // SAFETY: the call has stored results of the function's type.
-            *result = unsafe { val_of(core, *ty, *cell) };
-        }
+        // SAFETY: the call has stored results of the function's type.
+        unsafe { load_results(core, ty, cells, results) };
         Ok(())
     })
 }

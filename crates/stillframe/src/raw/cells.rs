@@ -4,7 +4,7 @@ use crate::func::Func;
 use crate::val::{ExnRef, ExternRef, Ref, V128, Val};
 use anyhow::{Error, Result, anyhow, bail};
 use std::fmt::Display;
-use stillframe_abi::types::ValType;
+use stillframe_abi::types::{FuncType, ValType};
 use stillframe_runtime::{RawValue, StoreCore, StoreId};
 
 /// A Rust type that stands for a WebAssembly type. Not nameable from outside of the crate, so
@@ -264,7 +264,24 @@ pub(super) unsafe fn val_of(core: &StoreCore, ty: ValType, cell: RawValue) -> Va
     }
 }
 
-/// The same for a table's element. An element of another type cannot be.
+/// The results of a function of type `ty`, into as many values.
+///
+/// # Safety
+///
+/// The cells came out of this store, with results of that type.
+pub(super) unsafe fn load_results(
+    core: &StoreCore,
+    ty: &FuncType,
+    cells: &[RawValue],
+    to: &mut [Val],
+) {
+    for ((result, ty), cell) in to.iter_mut().zip(ty.results()).zip(cells) {
+        // SAFETY: the caller's.
+        *result = unsafe { val_of(core, *ty, *cell) };
+    }
+}
+
+/// As [`val_of`], for a table's element. An element of another type cannot be.
 ///
 /// # Safety
 ///

@@ -1,7 +1,7 @@
 //! Resumable calls: suspended ones carry values that are checked when they go on.
 
 use super::call::{TypedHandle, with_params};
-use super::cells::{Cells, cell_of, val_of};
+use super::cells::{Cells, cell_of, load_results};
 use crate::error;
 use crate::resume_error::{ResumeError, ResumeRefused};
 use crate::val::Val;
@@ -60,7 +60,7 @@ impl Suspended {
         }
         let results = |core: &StoreCore, cells: &[RawValue]| {
             // SAFETY: the call has finished, with results of the function's type.
-            unsafe { load(core, &ty, cells, outputs) };
+            unsafe { load_results(core, &ty, cells, outputs) };
         };
         self.resume_with(core, inputs, results).map(Result::err)
     }
@@ -156,16 +156,6 @@ fn check_inputs(core: &StoreCore, ty: &FuncType, inputs: &[Val]) -> Result<(), R
     Ok(())
 }
 
-/// # Safety
-///
-/// The cells came out of this store, with results of type `ty`.
-unsafe fn load(core: &StoreCore, ty: &FuncType, cells: &[RawValue], to: &mut [Val]) {
-    for ((result, ty), cell) in to.iter_mut().zip(ty.results()).zip(cells) {
-        // SAFETY: the caller's.
-        *result = unsafe { val_of(core, *ty, *cell) };
-    }
-}
-
 /// Calls a function resumably, with values whose types are checked here.
 pub(crate) fn call_resumable(
     core: &mut StoreCore,
@@ -177,7 +167,7 @@ pub(crate) fn call_resumable(
         let params = |_: &StoreCore, to: &mut [RawValue]| to.copy_from_slice(cells);
         let results = |core: &StoreCore, cells: &[RawValue]| {
             // SAFETY: the call has stored results of the function's type.
-            unsafe { load(core, ty, cells, results) };
+            unsafe { load_results(core, ty, cells, results) };
         };
         // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
         // for parameters and results.
