@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 
 /// The version of the format, of `ModuleInfo`, of the frame table, of `VMContext` and of
 /// `VMRuntimeLimits`: raised whenever one of them changes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const TRAILER_MAGIC: &[u8; 8] = b"sf-check";
 const TRAILER_SIZE: usize = 8 + 32;
@@ -44,6 +44,26 @@ pub struct CompileSettings {
     pub costs: u64,
     /// Whether the code tests epochs.
     pub epochs: bool,
+    /// What frames keep of locals and operands.
+    pub frame_state: FrameState,
+    /// Whether the code reads locals and operands again that a debugger may have written.
+    pub frame_writes: bool,
+}
+
+/// What the frames of frozen calls show beside the functions they are of.
+///
+/// Code writes a frame's state to memory only where the frame can be found frozen: at calls and at
+/// checkpoints.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum FrameState {
+    /// Backtraces only: which functions, and where in them.
+    Off,
+    /// The instance, the operands, and the locals that the program may still read; of the others,
+    /// those that happen to be known.
+    #[default]
+    Live,
+    /// The instance, all locals and all operands.
+    All,
 }
 
 impl CompileSettings {
@@ -63,6 +83,12 @@ impl CompileSettings {
         }
         if self.epochs != engine.epochs {
             return differs("epochs", &self.epochs, &engine.epochs);
+        }
+        if self.frame_state != engine.frame_state {
+            return differs("frame state", &self.frame_state, &engine.frame_state);
+        }
+        if self.frame_writes != engine.frame_writes {
+            return differs("frame writes", &self.frame_writes, &engine.frame_writes);
         }
         if self.flags != engine.flags {
             let mut why = String::from("it was compiled with other code generator flags:");

@@ -9,7 +9,7 @@
 //!   vmctx        VMContext: what a wasm function finds through its first argument
 //!   builtins     the functions of the runtime that generated code calls
 //!   trap         why wasm can stop for good
-//!   frame_table  code address -> (wasm function, wasm pc, trap, fuel to give back)
+//!   frame_table  code address -> (wasm function, wasm pc, locals and operands, trap, fuel to give back)
 //!   types        value, function, memory, table and global types
 //!   module       what a compiled module says of itself
 //!   artifact     the compiled module as an ELF file

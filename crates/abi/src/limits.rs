@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::mem::{offset_of, size_of};
+use std::sync::atomic::AtomicU64;
 
 /// The value of [`VMRuntimeLimits::last_wasm_entry_sp`] while a host function runs that the host
 /// called straight, without wasm in between.
@@ -53,6 +54,15 @@ pub struct VMRuntimeLimits {
     /// The wasm stack pointer at the latest exit through a stub: what going back in loads.
     /// Meaningful only while the innermost activation is frozen; a nested entry saves it.
     pub last_wasm_exit_sp: Cell<usize>,
+
+    /// The execution version of the innermost activation's frozen period: what frame handles of it
+    /// carry. 0 while wasm runs, and until somebody asks for frames, who then sets it to a number
+    /// that no frozen period of the process has had before. Every way back into wasm zeroes it. A
+    /// nested entry saves and restores it; a suspended call takes it along.
+    ///
+    /// An atomic, because it is set through a shared reference to the store, which several threads
+    /// can have while wasm is frozen.
+    pub execution_version: AtomicU64,
 }
 
 /// Offsets of the fields, for generated code and for the stubs.
@@ -73,9 +83,11 @@ pub mod offsets {
     pub const LAST_WASM_ENTRY_SP: usize = offset_of!(VMRuntimeLimits, last_wasm_entry_sp);
     /// Offset of [`VMRuntimeLimits::last_wasm_exit_sp`].
     pub const LAST_WASM_EXIT_SP: usize = offset_of!(VMRuntimeLimits, last_wasm_exit_sp);
+    /// Offset of [`VMRuntimeLimits::execution_version`].
+    pub const EXECUTION_VERSION: usize = offset_of!(VMRuntimeLimits, execution_version);
 }
 
 // Generated code loads and stores each field as one 64-bit word.
-const _: () = assert!(size_of::<VMRuntimeLimits>() == 7 * 8);
-const _: () = assert!(size_of::<Cell<usize>>() == 8 && size_of::<Cell<i64>>() == 8);
-const _: () = assert!(offsets::STACK_LIMIT == 0 && offsets::LAST_WASM_EXIT_SP == 6 * 8);
+const _: () = assert!(size_of::<VMRuntimeLimits>() == 8 * 8);
+const _: () = assert!(size_of::<Cell<usize>>() == 8 && size_of::<AtomicU64>() == 8);
+const _: () = assert!(offsets::STACK_LIMIT == 0 && offsets::EXECUTION_VERSION == 7 * 8);

@@ -1,10 +1,11 @@
 //! Backtraces: the wasm functions that were running, innermost first.
 
-use crate::dwarf::{FrameSymbol, SourceMap};
+use crate::dwarf::FrameSymbol;
+use crate::frame::symbols_of;
 use crate::names::demangle;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use stillframe_runtime::{Trace, TraceFrame};
 
 /// The wasm functions that were running when a call failed, or when
@@ -58,6 +59,12 @@ impl WasmBacktrace {
         &self.frames
     }
 
+    /// Whether the values of the frames were kept too: it is that of a call that has failed.
+    #[doc(hidden)]
+    pub fn has_values(&self) -> bool {
+        self.frames.first().is_some_and(|frame| frame.frame.has_values())
+    }
+
     /// How many frames in the middle were left out.
     pub fn omitted(&self) -> usize {
         self.omitted
@@ -98,29 +105,29 @@ impl FrameInfo {
 
     /// The module's name, from its name section.
     pub fn module_name(&self) -> Option<&str> {
-        self.frame.module.info().name.as_deref()
+        self.frame.row().module().info().name.as_deref()
     }
 
     /// The function's index in its module.
     pub fn func_index(&self) -> u32 {
-        self.frame.func_index
+        self.frame.row().func_index()
     }
 
     /// The function's name, from the module's name section, as it stands there: it can be mangled.
     pub fn func_name(&self) -> Option<&str> {
-        self.frame.module.info().func_name(self.frame.func_index)
+        self.frame.row().module().info().func_name(self.func_index())
     }
 
     /// Where the frame stood: the offset in the wasm file, in bytes, of the operator that trapped
     /// or that calls the next inner frame.
     pub fn module_offset(&self) -> usize {
-        self.frame.wasm_pc.0 as usize
+        self.frame.row().wasm_pc().0 as usize
     }
 
     /// The same, counted from the start of the function's body.
     pub fn func_offset(&self) -> usize {
-        let info = self.frame.module.info();
-        let defined = self.frame.func_index as usize - info.num_imported_functions;
+        let info = self.frame.row().module().info();
+        let defined = self.func_index() as usize - info.num_imported_functions;
         let start = info.bodies.get(defined).map_or(0, |body| body.start as usize);
         self.module_offset().saturating_sub(start)
     }
@@ -128,27 +135,20 @@ impl FrameInfo {
     /// Which call from the host into wasm the frame belongs to: 0 is the innermost. Between frames
     /// with different numbers host functions were running.
     pub fn activation(&self) -> usize {
-        self.frame.activation
+        self.frame.activation()
     }
 
     /// What the module's DWARF says of the place: functions that the guest's compiler had inlined
     /// here, innermost first, and last the function itself. Empty if the module has no DWARF for
     /// it, or `Config::debug_info` is off.
     pub fn symbols(&self) -> &[FrameSymbol] {
-        self.symbols.get_or_init(|| {
-            let module = &self.frame.module;
-            if module.dwarf().is_empty() {
-                return Vec::new();
-            }
-            let cache = module.debug_cache(|| Arc::new(SourceMap::new(module.dwarf())));
-            let Some(map) = cache.downcast_ref::<SourceMap>() else { return Vec::new() };
-            // DWARF counts from the start of the code section.
-            let start = module.info().code_section_start;
-            match self.frame.wasm_pc.0.checked_sub(start) {
-                Some(address) => map.symbols_at(u64::from(address)),
-                None => Vec::new(),
-            }
-        })
+        self.symbols.get_or_init(|| symbols_of(self.frame.row()))
+    }
+
+    /// The frame, with its values if they were kept.
+    #[doc(hidden)]
+    pub fn frame(&self) -> &TraceFrame {
+        &self.frame
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   backtrace   which wasm functions were running, and where in them
+//!   frame       a frame's place -> names, by the module's name section and the guest's DWARF
 //!   dwarf       wasm pc -> source file, line and inlined functions, by the guest's DWARF
 //!   names       mangled names made readable
 //! ```
@@ -14,8 +15,10 @@
 
 mod backtrace;
 mod dwarf;
+mod frame;
 mod names;
 
 pub use backtrace::{FrameInfo, Traced, WasmBacktrace};
 pub use dwarf::FrameSymbol;
+pub use frame::{LocalNames, local_names_of, symbols_of};
 pub use names::demangle;

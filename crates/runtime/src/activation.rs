@@ -14,6 +14,7 @@ use crate::traps;
 use anyhow::Error;
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use stillframe_abi::limits::ENTRY_SP_HOST_DIRECT;
 use stillframe_abi::{Trap, VMRuntimeLimits};
 
@@ -45,15 +46,31 @@ impl Activations {
         self.list.len()
     }
 
-    /// The activations with the limits as they left them, innermost first; `limits` are the
+    /// The activation that has `depth` inside of it, and where it left wasm; `limits` are the
     /// store's.
-    pub(crate) fn with_limits(
+    #[inline]
+    pub(crate) fn get<'a>(
+        &'a self,
+        depth: usize,
+        limits: &'a VMRuntimeLimits,
+    ) -> Option<(&'a Activation, Exit<'a>)> {
+        let activation = &self.list[self.list.len().checked_sub(depth)?.checked_sub(1)?];
+        let exit = match depth {
+            0 => Exit::of(limits),
+            _ => self.left[self.left.len() - depth].exit(),
+        };
+        Some((activation, exit))
+    }
+
+    /// How many activations are inside of the innermost one of which this is true.
+    pub(crate) fn position(
         &self,
         limits: &VMRuntimeLimits,
-    ) -> impl Iterator<Item = (&Activation, SavedLimits)> {
-        let limits =
-            std::iter::once(SavedLimits::of(limits)).chain(self.left.iter().rev().copied());
-        self.list.iter().rev().zip(limits)
+        mut is_it: impl FnMut(Exit<'_>) -> bool,
+    ) -> Option<usize> {
+        let innermost = (!self.list.is_empty()).then(|| Exit::of(limits));
+        let outer = self.left.iter().rev().map(SavedLimits::exit);
+        innermost.into_iter().chain(outer).position(|exit| is_it(exit))
     }
 
     /// Begins one inside of the innermost.
@@ -74,6 +91,7 @@ impl Activations {
                 limits.last_wasm_exit_fp.set(0);
                 limits.last_wasm_exit_pc.set(0);
                 limits.last_wasm_entry_sp.set(0);
+                limits.execution_version.store(0, Relaxed);
             }
         }
         self.list.pop().expect("an activation is being left")
@@ -95,25 +113,52 @@ pub(crate) enum Mode {
     Async,
 }
 
+/// Where an activation left wasm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit<'a> {
+    pub(crate) fp: usize,
+    /// 0 if it has not.
+    pub(crate) pc: usize,
+    /// The version of its frozen period, in its place.
+    pub(crate) version: &'a AtomicU64,
+}
+
+impl Exit<'_> {
+    #[inline]
+    fn of(limits: &VMRuntimeLimits) -> Exit<'_> {
+        Exit {
+            fp: limits.last_wasm_exit_fp.get(),
+            pc: limits.last_wasm_exit_pc.get(),
+            version: &limits.execution_version,
+        }
+    }
+}
+
 /// The fields of [`VMRuntimeLimits`] that belong to an activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SavedLimits {
+#[derive(Debug)]
+struct SavedLimits {
     stack_limit: usize,
-    pub(crate) exit_fp: usize,
-    pub(crate) exit_pc: usize,
+    exit_fp: usize,
+    exit_pc: usize,
     exit_sp: usize,
     entry_sp: usize,
+    version: AtomicU64,
 }
 
 impl SavedLimits {
-    pub(crate) fn of(limits: &VMRuntimeLimits) -> SavedLimits {
+    fn of(limits: &VMRuntimeLimits) -> SavedLimits {
         SavedLimits {
             stack_limit: limits.stack_limit.get(),
             exit_fp: limits.last_wasm_exit_fp.get(),
             exit_pc: limits.last_wasm_exit_pc.get(),
             exit_sp: limits.last_wasm_exit_sp.get(),
             entry_sp: limits.last_wasm_entry_sp.get(),
+            version: AtomicU64::new(limits.execution_version.load(Relaxed)),
         }
+    }
+
+    fn exit(&self) -> Exit<'_> {
+        Exit { fp: self.exit_fp, pc: self.exit_pc, version: &self.version }
     }
 
     fn restore(self, limits: &VMRuntimeLimits) {
@@ -122,6 +167,7 @@ impl SavedLimits {
         limits.last_wasm_exit_pc.set(self.exit_pc);
         limits.last_wasm_exit_sp.set(self.exit_sp);
         limits.last_wasm_entry_sp.set(self.entry_sp);
+        limits.execution_version.store(self.version.into_inner(), Relaxed);
     }
 }
 
@@ -186,6 +232,7 @@ impl StoreCore {
         self.limits.stack_limit.set(limit);
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
+        self.limits.execution_version.store(0, Relaxed);
     }
 
     /// Begins the activation of a host function that the host calls straight.
@@ -194,6 +241,7 @@ impl StoreCore {
         self.limits.last_wasm_entry_sp.set(ENTRY_SP_HOST_DIRECT);
         self.limits.last_wasm_exit_fp.set(0);
         self.limits.last_wasm_exit_pc.set(0);
+        self.limits.execution_version.store(0, Relaxed);
     }
 
     /// Begins the activation of a suspended call anew; it is frozen where it stood.
@@ -201,11 +249,13 @@ impl StoreCore {
     pub(crate) fn begin_again(&mut self, stack: Arc<WasmStack>, mode: Mode) {
         let (at, limit) = (stack.standing(), stack.limit());
         stack.mark_running();
+        let version = self.take_version_of(&stack);
         self.activations.push(Activation { stack: Some(stack), mode }, &self.limits);
         self.limits.stack_limit.set(limit);
         self.limits.last_wasm_exit_fp.set(at.fp);
         self.limits.last_wasm_exit_pc.set(at.pc);
         self.limits.last_wasm_exit_sp.set(at.sp);
+        self.limits.execution_version.store(version, Relaxed);
         // What entered it has returned long since.
         self.limits.last_wasm_entry_sp.set(0);
     }
@@ -237,11 +287,13 @@ impl StoreCore {
             pc: limits.last_wasm_exit_pc.get(),
             sp: limits.last_wasm_exit_sp.get(),
         };
+        let version = limits.execution_version.load(Relaxed);
         let stack = self.activations.pop(&self.limits).stack;
-        if let Some(stack) = &stack
-            && stack.mark_suspended(self.id(), at)
-        {
-            self.list_suspended(stack);
+        if let Some(stack) = &stack {
+            if stack.mark_suspended(self.id(), at) {
+                self.list_suspended(stack);
+            }
+            self.move_version_to(stack, version);
         }
         stack
     }

@@ -2,6 +2,7 @@
 
 use crate::activation::{CallError, Mode, Pending};
 use crate::arch::{self, Status};
+use crate::frames::Copy;
 use crate::host;
 use crate::resumable::{CallRecord, Outcome, SuspendedCall};
 use crate::stack::WasmStack;
@@ -281,10 +282,12 @@ impl StoreCore {
     /// A stack for a new activation.
     #[inline]
     fn take_stack(&mut self) -> Result<Arc<WasmStack>> {
-        match self.spare_stack.take() {
-            Some(stack) => Ok(stack),
-            None => self.engine().stacks().take(),
-        }
+        let stack = match self.spare_stack.take() {
+            Some(stack) => stack,
+            None => self.engine().stacks().take()?,
+        };
+        debug_assert_eq!(stack.version(), 0, "no frozen frames are on a free stack");
+        Ok(stack)
     }
 
     /// The ways in which wasm ends otherwise than by returning.
@@ -300,7 +303,7 @@ impl StoreCore {
         };
         match pending {
             Pending::Error(error) => {
-                let trace = Some(Box::new(self.trace()));
+                let trace = Some(Box::new(self.trace_activations(Copy::Values)));
                 self.faulted = None;
                 self.end();
                 CallError { error, trace }

@@ -5,6 +5,7 @@ use crate::code::{self, CodeMemory, CodeOwner};
 use crate::stack::StackPool;
 use crate::types::TypeRegistry;
 use anyhow::Result;
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -26,6 +27,8 @@ pub struct RuntimeConfig {
     pub fuel: bool,
     /// Whether code tests epochs.
     pub epochs: bool,
+    /// Rows of frame tables that each store keeps decoded, at most.
+    pub frame_cache_size: usize,
 }
 
 impl Default for RuntimeConfig {
@@ -37,6 +40,7 @@ impl Default for RuntimeConfig {
             host_stack_reserve: 128 << 10,
             fuel: false,
             epochs: false,
+            frame_cache_size: 4096,
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct EngineShared {
     stacks: Arc<StackPool>,
     types: TypeRegistry,
     provider: Box<dyn TrampolineProvider>,
+    embedder: Box<dyn Any + Send + Sync>,
     trampolines: Mutex<TrampolineCache>,
 }
 
@@ -98,16 +103,26 @@ struct TrampolineOwner(CodeMemory);
 impl CodeOwner for TrampolineOwner {}
 
 impl EngineShared {
-    /// An engine's shared part.
-    pub fn new(config: RuntimeConfig, provider: Box<dyn TrampolineProvider>) -> Arc<EngineShared> {
+    /// An engine's shared part; `embedder` is kept with it.
+    pub fn new(
+        config: RuntimeConfig,
+        provider: Box<dyn TrampolineProvider>,
+        embedder: Box<dyn Any + Send + Sync>,
+    ) -> Arc<EngineShared> {
         Arc::new(EngineShared {
             epoch: AtomicU64::new(0),
             stacks: StackPool::new(config.max_wasm_stack, config.pooled_stacks),
             types: TypeRegistry::new(),
             provider,
+            embedder,
             trampolines: Mutex::default(),
             config,
         })
+    }
+
+    /// What the embedder keeps with the engine.
+    pub fn embedder(&self) -> &(dyn Any + Send + Sync) {
+        &*self.embedder
     }
 
     /// The settings.

@@ -7,15 +7,10 @@
 //! would need cleaning up. An activation's end is the end of the search; what is not caught there
 //! is an error to the host code that entered wasm.
 
-use crate::code;
-use crate::frames::reader;
-use crate::module::CompiledModule;
+use crate::frames::{FrozenStack, Link, links};
 use crate::store::{ExnHandle, StoreCore};
 use crate::value::RawValue;
 use anyhow::{Error, Result, ensure};
-use std::any::Any;
-use std::sync::Arc;
-use stillframe_abi::frame_table::{Handler, RowKind};
 
 /// An exception tag's identity: each instance's tags are their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,29 +119,25 @@ impl StoreCore {
         let uncaught = || Error::new(UncaughtException(()));
         let activation = self.activations.innermost().ok_or_else(uncaught)?;
         let stack = activation.stack.as_ref().ok_or_else(uncaught)?;
-        let read = reader(stack);
-        let mut return_address = self.limits.last_wasm_exit_pc.get();
-        let mut fp = self.limits.last_wasm_exit_fp.get();
-        loop {
-            if let Some((landing, handler)) = handler_of(return_address) {
-                let sp = fp - handler.frame_size as usize;
-                let range = stack.range();
-                assert!(range.start + 16 <= sp && sp <= fp && fp < range.end);
-                // SAFETY: the two words lie on the wasm stack, below the frame of the handler and
-                // so in frames that have been left; generated code is not running.
-                unsafe {
-                    *((sp - 8) as *mut usize) = landing;
-                    *((sp - 16) as *mut usize) = fp;
-                }
-                self.limits.last_wasm_exit_sp.set(sp - 16);
-                return Ok(exception);
-            }
-            let (caller, above) = read(fp).zip(read(fp + 8)).ok_or_else(uncaught)?;
-            if caller == 0 {
-                return Err(uncaught());
-            }
-            (return_address, fp) = (above, caller);
+        let limits = &self.limits;
+        let (pc, fp) = (limits.last_wasm_exit_pc.get(), limits.last_wasm_exit_fp.get());
+        // SAFETY: the activation has left wasm just now, and goes back when this has returned.
+        let frozen = unsafe { FrozenStack::new(stack) };
+        let cache = self.frames.cache_mut();
+        let (fp, (landing, frame_size)) = links(Link { pc, fp }, |address| frozen.word(address))
+            .find_map(|link| Some((link.fp, cache.row(link.pc)?.handler()?)))
+            .ok_or_else(uncaught)?;
+        let sp = fp - frame_size;
+        let range = stack.range();
+        assert!(range.start + 16 <= sp && sp <= fp && fp < range.end);
+        // SAFETY: the two words lie on the wasm stack, below the frame of the handler and so in
+        // frames that have been left; generated code is not running.
+        unsafe {
+            *((sp - 8) as *mut usize) = landing;
+            *((sp - 16) as *mut usize) = fp;
         }
+        self.limits.last_wasm_exit_sp.set(sp - 16);
+        Ok(exception)
     }
 
     /// An exception, or null, as a raw `exnref`.
@@ -168,14 +159,4 @@ impl StoreCore {
         ((index as usize) < self.exceptions.objects.len())
             .then_some(ExnHandle { store: self.id(), index })
     }
-}
-
-/// The handler of the call that returns to an address, and its own address.
-fn handler_of(return_address: usize) -> Option<(usize, Handler)> {
-    let owner: Arc<dyn Any + Send + Sync> = code::lookup(return_address.checked_sub(1)?)?;
-    let module = owner.downcast::<CompiledModule>().ok()?;
-    let (position, row) = module.call_at(return_address)?;
-    let RowKind::CallWithHandler(handler) = row.kind else { return None };
-    let start = module.function_start(position.defined);
-    Some((start + handler.landing.0 as usize, handler))
 }

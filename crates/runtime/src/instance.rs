@@ -82,6 +82,11 @@ impl Drop for Context {
 }
 
 impl Instance {
+    /// Where generated code finds its context.
+    pub(crate) fn context_address(&self) -> usize {
+        self.context.base.as_ptr() as usize
+    }
+
     pub(crate) fn memory(&self, index: u32) -> MemoryHandle {
         self.memories[index as usize]
     }

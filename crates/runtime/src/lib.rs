@@ -8,7 +8,7 @@
 //!   objects     memory, table, global ops    call        entering wasm, and all its endings
 //!   host        host functions               resumable   calls that stopped and can go on
 //!   metering    fuel and epochs              builtins    what generated code calls
-//!   exceptions  who catches what             frames      walking frozen stacks, settling faults
+//!   exceptions  who catches what             frames      frozen stacks: walks, handles, traces
 //!   memory image table types value limiter   mapping     owned address space
 //!                                            arch        everything that knows the processor
 //! ```
@@ -47,7 +47,10 @@ mod value;
 pub use activation::CallError;
 pub use engine::{EngineShared, RuntimeConfig, TrampolineCode, TrampolineProvider};
 pub use exceptions::UncaughtException;
-pub use frames::{Trace, TraceFrame};
+pub use frames::{
+    ActivationId, FrameCacheStats, FrameError, FrameHandle, FrameRow, FrameValue, Frames, Trace,
+    TraceFrame,
+};
 pub use host::{AsyncHostClosure, HostCall, HostCaller, HostClosure, HostCode};
 pub use instance::InstantiateError;
 pub use limiter::{LimiterFn, ResourceLimiter};

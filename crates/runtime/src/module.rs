@@ -2,12 +2,13 @@
 
 use crate::code::{self, CodeMemory, CodeOwner};
 use crate::engine::EngineShared;
+use crate::frames::FunctionLayout;
 use crate::image::MemoryImage;
 use anyhow::{Context, Result, ensure};
 use std::any::Any;
 use std::sync::{Arc, OnceLock, Weak};
-use stillframe_abi::artifact::{Artifact, CompileSettings};
-use stillframe_abi::frame_table::{FrameTable, NativeOffset, Row, WasmPc};
+use stillframe_abi::artifact::{Artifact, CompileSettings, FrameState};
+use stillframe_abi::frame_table::{FrameTable, FunctionFrames, NativeOffset, Readable, Row, WasmPc};
 use stillframe_abi::module::ModuleInfo;
 use stillframe_abi::vmctx::VMOffsets;
 
@@ -28,6 +29,8 @@ pub struct CompiledModule {
     debug_cache: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// By defined memory.
     images: Vec<Option<MemoryImage>>,
+    /// By defined function: where the state of its frames lies. Made when first asked for.
+    layouts: OnceLock<Box<[OnceLock<FunctionLayout>]>>,
 }
 
 /// A function of a module and an offset into its code.
@@ -100,6 +103,7 @@ impl CompiledModule {
             dwarf: dwarf.into_iter().map(|(name, bytes)| (name, bytes.into())).collect(),
             debug_cache: OnceLock::new(),
             images,
+            layouts: OnceLock::new(),
         });
         let owner: Weak<CompiledModule> = Arc::downgrade(&module);
         code::register(module.code.range(), owner);
@@ -196,15 +200,41 @@ impl CompiledModule {
         FrameTable::of_checked(&self.frame_table, self.info.code.len())
     }
 
-    /// The row of the call that returns to the address `return_address`.
-    pub(crate) fn call_at(&self, return_address: usize) -> Option<(CodePosition, Row)> {
+    /// A defined function's part of the frame table.
+    fn function_frames(&self, defined: usize) -> FunctionFrames<'_> {
+        self.table().function(defined, self.body_start(defined))
+    }
+
+    /// Where the state of a defined function's frames lies.
+    pub(crate) fn function_layout(&self, defined: usize) -> &FunctionLayout {
+        let functions = self.info.code.len();
+        let layouts = self.layouts.get_or_init(|| (0..functions).map(|_| OnceLock::new()).collect());
+        layouts[defined].get_or_init(|| {
+            let func = (defined + self.info.num_imported_functions) as u32;
+            let params = self.info.func_type(func).params();
+            FunctionLayout::new(self.function_frames(defined).layout(), params)
+        })
+    }
+
+    /// Whether frames of the module can be written to.
+    pub fn frame_writes(&self) -> bool {
+        self.settings.frame_writes
+    }
+
+    /// What frames of the module keep.
+    pub fn frame_state(&self) -> FrameState {
+        self.settings.frame_state
+    }
+
+    /// The row of the call that returns to the address `return_address`, and what can be read of a
+    /// frame there.
+    pub(crate) fn call_at(&self, return_address: usize) -> Option<(CodePosition, Row, Readable)> {
         // A call can be a function's last instruction: then the return address is the next
         // function's first byte, or padding. The byte before belongs to the call.
-        let mut position = self.position(return_address - 1)?;
+        let mut position = self.position(return_address.checked_sub(1)?)?;
         position.offset.0 += 1;
-        let start = self.body_start(position.defined);
-        let row = self.table().call_at(position.defined, start, position.offset)?;
-        Some((position, row))
+        let (row, readable) = self.function_frames(position.defined).call_at(position.offset)?;
+        Some((position, row, readable))
     }
 
     /// The address of a defined function's code.
@@ -212,12 +242,10 @@ impl CompiledModule {
         self.code.range().start + self.info.code[defined].start as usize
     }
 
-    /// The traps that the instruction at `pc` can raise.
-    pub(crate) fn traps_at(&self, pc: usize) -> Option<(CodePosition, Vec<Row>)> {
+    /// The traps that the instruction at `pc` can raise, and what can be read of a frame there.
+    pub(crate) fn traps_at(&self, pc: usize) -> Option<(CodePosition, Vec<(Row, Readable)>)> {
         let position = self.position(pc)?;
-        let start = self.body_start(position.defined);
-        let rows = self.table().traps_at(position.defined, start, position.offset).collect();
-        Some((position, rows))
+        Some((position, self.function_frames(position.defined).traps_at(position.offset)))
     }
 }
 

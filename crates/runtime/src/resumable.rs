@@ -7,7 +7,7 @@
 
 use crate::activation::{CallError, Mode};
 use crate::arch;
-use crate::frames::Trace;
+use crate::frames::{Copy, FrozenStack, Link};
 use crate::metering::AtDeadline;
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, StoreCore, StoreId};
@@ -181,7 +181,7 @@ impl SuspendedCall {
     }
 
     #[inline]
-    fn stack(&self) -> &Arc<WasmStack> {
+    pub(crate) fn stack(&self) -> &Arc<WasmStack> {
         self.stack.as_ref().expect("a suspended call has a stack")
     }
 
@@ -201,6 +201,16 @@ impl SuspendedCall {
     #[inline]
     pub fn store(&self) -> StoreId {
         self.record().func.store
+    }
+
+    /// Its frames, and the innermost of them; `None` if it has none.
+    pub(crate) fn frozen(&self) -> Option<(FrozenStack<'_>, Link)> {
+        let stack = self.stack();
+        let at = (!self.record().direct).then(|| stack.standing())?;
+        // SAFETY: the call is borrowed, so it is neither resumed nor given up, and it owns the
+        // stack.
+        let frozen = unsafe { FrozenStack::new(stack) };
+        Some((frozen, Link { pc: at.pc, fp: at.fp }))
     }
 
     /// The function that was called.
@@ -386,29 +396,7 @@ impl StoreCore {
 
     /// Ends a suspended call with an error, as if that had happened where it stands.
     pub fn end_suspended(&mut self, call: SuspendedCall, error: Error) -> CallError {
-        CallError { error, trace: self.trace_suspended(&call).map(Box::new) }
-    }
-
-    /// The frames of a suspended call, innermost first; `None` if it is of another store.
-    pub fn trace_suspended(&self, call: &SuspendedCall) -> Option<Trace> {
-        if call.store() != self.id() {
-            return None;
-        }
-        let stack = call.stack();
-        Some(match call.record().direct {
-            true => Trace::default(),
-            false => Trace::of_standing(stack, stack.standing()),
-        })
-    }
-
-    /// The frames of all calls of this store that are suspended now, each innermost first. Other
-    /// threads may drop such calls meanwhile.
-    pub fn traces_of_suspended(&self) -> Vec<Trace> {
-        let mut seen = std::collections::HashSet::new();
-        let stacks = self.suspended.iter().filter(|stack| seen.insert(stack.as_ptr()));
-        let looked =
-            stacks.filter_map(|stack| stack.upgrade()?.look(self.id(), Trace::of_standing));
-        looked.collect()
+        CallError { error, trace: self.trace_call(&call, Copy::Values).map(Box::new) }
     }
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct WasmStack {
     standing: [AtomicUsize; 3],
     /// The store that has the stack in its list already.
     listed_in: AtomicU64,
+    /// The execution version of the call that is suspended on the stack, if it has one: see
+    /// `frames/versions.rs`. 0 while none is suspended.
+    version: AtomicU64,
     /// Held while somebody looks at a suspended call's frames, and while it is given up.
     looking: Mutex<()>,
 }
@@ -108,6 +111,7 @@ impl WasmStack {
             suspended_in: AtomicU64::new(0),
             standing: Default::default(),
             listed_in: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             looking: Mutex::new(()),
         };
         // SAFETY: the first pages of the mapping that was just made.
@@ -178,6 +182,18 @@ impl WasmStack {
         Standing { fp: fp.load(Relaxed), pc: pc.load(Relaxed), sp: sp.load(Relaxed) }
     }
 
+    /// The execution version of the suspended call, or 0.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Relaxed)
+    }
+
+    /// The place of that version: to be written to by who has the store.
+    #[inline]
+    pub(crate) fn version_cell(&self) -> &AtomicU64 {
+        &self.version
+    }
+
     /// Whether `store` has the stack in its list.
     pub(crate) fn is_listed_in(&self, store: StoreId) -> bool {
         self.listed_in.load(Relaxed) == store.number()
@@ -199,6 +215,7 @@ impl WasmStack {
     pub(crate) fn release(self: Arc<WasmStack>) {
         let looking = self.lock();
         self.suspended_in.store(0, Relaxed);
+        self.version.store(0, Relaxed);
         drop(looking);
         if let Some(pool) = self.pool.upgrade() {
             pool.put(self);

@@ -8,6 +8,7 @@
 use crate::activation::Activations;
 use crate::engine::{EngineShared, Trampolines};
 use crate::exceptions::Exceptions;
+use crate::frames::{Faulted, FrameStore};
 use crate::host::HostFunction;
 use crate::instance::Instance;
 use crate::limiter::LimiterFn;
@@ -25,7 +26,6 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use stillframe_abi::VMRuntimeLimits;
-use stillframe_abi::frame_table::WasmPc;
 use stillframe_abi::types::{FuncType, GlobalType};
 use stillframe_abi::vmctx::{VMFuncRef, VMGlobalDefinition, VMMemoryDefinition, VMTableDefinition};
 
@@ -177,8 +177,10 @@ pub struct StoreCore {
     pub(crate) activations: Activations,
     /// Why wasm was left, between a builtin's answer and the return of `enter`.
     pub(crate) pending: Option<crate::activation::Pending>,
-    /// While a hardware trap is being handled: the instruction and its operator.
-    pub(crate) faulted: Option<(usize, WasmPc)>,
+    /// While a hardware trap is being handled: the frame that has faulted.
+    pub(crate) faulted: Option<Faulted>,
+    /// For looking at frames.
+    pub(crate) frames: FrameStore,
     /// A wasm stack in hand, so that most calls do not ask the pool.
     pub(crate) spare_stack: Option<Arc<WasmStack>>,
     /// The stacks of suspended calls, and of some that are not suspended any more; for looking at.
@@ -216,6 +218,7 @@ impl StoreCore {
             activations: Activations::default(),
             pending: None,
             faulted: None,
+            frames: FrameStore::new(engine.config().frame_cache_size),
             spare_stack: None,
             suspended: Vec::new(),
             fuel_reserve: 0,

@@ -3,13 +3,14 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut, reading, writing};
 use crate::engine::Engine;
 use crate::error::not_metered;
+use crate::frame::Frames;
 use crate::externs::Extern;
 use crate::instance::Instance;
 use crate::limits::RuntimeLimits;
 use crate::store::StoreData;
 use anyhow::Result;
 use stillframe_debug::WasmBacktrace;
-use stillframe_runtime::{EpochAction, HostCaller, StoreCore};
+use stillframe_runtime::{EpochAction, FrameCacheStats, HostCaller, StoreCore};
 
 /// The store that a host function was called in, and the instance that called it.
 ///

@@ -1,5 +1,6 @@
 //! `Config`: what an engine is set to.
 
+use stillframe_abi::artifact::FrameState;
 use stillframe_runtime::RuntimeConfig;
 use stillframe_translate::{CompilerOptions, OperatorCosts, OptLevel};
 
@@ -78,6 +79,31 @@ impl Config {
     /// off saves memory, and space in artifacts.
     pub fn debug_info(&mut self, enable: bool) -> &mut Config {
         self.compiler.dwarf = enable;
+        self
+    }
+
+    /// What the frames of frozen calls show beside the functions they are of; see
+    /// [`FrameHandle`](crate::FrameHandle). The default is [`FrameState::Live`].
+    ///
+    /// Code stores a frame's state only where the frame can be found frozen: at calls and at
+    /// checkpoints.
+    pub fn frame_state(&mut self, state: FrameState) -> &mut Config {
+        self.compiler.frame_state = state;
+        self
+    }
+
+    /// Whether locals and operands of frozen frames can be written
+    /// ([`FrameHandle::set_local`](crate::FrameHandle::set_local)). Off by default: code that reads
+    /// them again wherever they may have been written is slower.
+    pub fn frame_writes(&mut self, enable: bool) -> &mut Config {
+        self.compiler.frame_writes = enable;
+        self
+    }
+
+    /// How many places in code each store remembers at most of those where it has found frames
+    /// ([`Store::frame_cache_stats`](crate::Store::frame_cache_stats)). The default is 4096.
+    pub fn frame_cache_size(&mut self, entries: usize) -> &mut Config {
+        self.runtime.frame_cache_size = entries;
         self
     }
 

@@ -3,12 +3,13 @@
 use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::not_metered;
+use crate::frame::Frames;
 use crate::limits::RuntimeLimits;
 use crate::store::{Invariant, Store, StoreData, UpdateDeadline};
 use anyhow::Result;
 use std::marker::PhantomData;
 use stillframe_debug::{Traced, WasmBacktrace};
-use stillframe_runtime::{EpochAction, EpochAnswer, StoreCore, Trace};
+use stillframe_runtime::{EpochAction, EpochAnswer, FrameCacheStats, StoreCore, Trace};
 
 /// A store, borrowed for looking at: `&Store<T>`, also from inside of a host function.
 pub struct StoreContext<'a, T: 'static> {
@@ -112,6 +113,19 @@ macro_rules! reading {
         pub fn suspended_backtraces(&$self) -> Vec<WasmBacktrace> {
             let traces = $core.traces_of_suspended().into_iter();
             traces.map(|trace| WasmBacktrace::new(trace, None)).collect()
+        }
+
+        /// The frames of all wasm that is frozen in calls that are running, innermost first: in a
+        /// host function, those that led to it. Frames of calls from the host into wasm that are
+        /// nested have different [activations](crate::FrameHandle::activation). Those of suspended
+        /// calls are found with [`ResumableCall::frames`](crate::ResumableCall::frames).
+        pub fn frames(&$self) -> Frames<'_> {
+            Frames::new($core.frames())
+        }
+
+        /// What the store's cache of places in code, where it has found frames, has done so far.
+        pub fn frame_cache_stats(&$self) -> FrameCacheStats {
+            $core.frame_cache_stats()
         }
 
         /// What generated code and the runtime know of how far wasm may go and where it left, as

@@ -33,19 +33,19 @@ use stillframe_translate::Compiler;
 /// ```
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<EngineInner>,
+    /// Whose embedder is an [`EngineInner`].
+    shared: Arc<EngineShared>,
 }
 
 struct EngineInner {
     config: Config,
     compiler: Arc<Compiler>,
-    shared: Arc<EngineShared>,
 }
 
 /// A handle that does not keep its engine alive.
 #[derive(Clone)]
 pub struct EngineWeak {
-    inner: Weak<EngineInner>,
+    shared: Weak<EngineShared>,
 }
 
 /// The runtime's way to the compiler.
@@ -67,13 +67,13 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         let compiler = Arc::new(Compiler::new(config.compiler().clone())?);
         let provider = Box::new(Provider(compiler.clone()));
-        let shared = EngineShared::new(config.runtime().clone(), provider);
-        Ok(Engine { inner: Arc::new(EngineInner { config: config.clone(), compiler, shared }) })
+        let inner = Box::new(EngineInner { config: config.clone(), compiler });
+        Ok(Engine { shared: EngineShared::new(config.runtime().clone(), provider, inner) })
     }
 
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
-        &self.inner.config
+        &self.inner().config
     }
 
     /// Adds one to the engine's epoch. Stores whose deadline is reached by that notice at their
@@ -81,7 +81,7 @@ impl Engine {
     ///
     /// May be called from any thread, and from a signal handler.
     pub fn increment_epoch(&self) {
-        self.inner.shared.increment_epoch();
+        self.shared.increment_epoch();
     }
 
     /// Compiles a module, binary or text, to bytes that
@@ -97,32 +97,41 @@ impl Engine {
 
     /// Whether two handles name the same engine.
     pub fn same(a: &Engine, b: &Engine) -> bool {
-        Arc::ptr_eq(&a.inner, &b.inner)
+        Arc::ptr_eq(&a.shared, &b.shared)
     }
 
     /// A handle that does not keep the engine alive, for threads that count epochs.
     pub fn weak(&self) -> EngineWeak {
-        EngineWeak { inner: Arc::downgrade(&self.inner) }
+        EngineWeak { shared: Arc::downgrade(&self.shared) }
     }
 
     /// Number of free wasm stacks that the engine holds for reuse.
     pub fn free_stacks(&self) -> usize {
-        self.inner.shared.free_stacks()
+        self.shared.free_stacks()
     }
 
     pub(crate) fn compiler(&self) -> &Compiler {
-        &self.inner.compiler
+        &self.inner().compiler
     }
 
     pub(crate) fn shared(&self) -> &Arc<EngineShared> {
-        &self.inner.shared
+        &self.shared
+    }
+
+    /// The engine whose shared part this is.
+    pub(crate) fn of(shared: &Arc<EngineShared>) -> Engine {
+        Engine { shared: shared.clone() }
+    }
+
+    fn inner(&self) -> &EngineInner {
+        self.shared.embedder().downcast_ref().expect("engines are made in `Engine::new`")
     }
 }
 
 impl EngineWeak {
     /// The engine, if it lives.
     pub fn upgrade(&self) -> Option<Engine> {
-        self.inner.upgrade().map(|inner| Engine { inner })
+        self.shared.upgrade().map(|shared| Engine { shared })
     }
 }
 
@@ -139,7 +148,7 @@ impl Default for Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("Engine").field("config", self.config()).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `Instance` and `InstancePre`: modules in a store.
 
 use crate::context::{AsContext, AsContextMut, StoreContext};
+use crate::engine::Engine;
 use crate::error;
 use crate::externs::{Export, Extern, ExternType};
 use crate::func::Func;
@@ -79,9 +80,8 @@ impl Instance {
 
     /// Its module.
     pub fn module<T: 'static>(&self, store: impl AsContext<Data = T>) -> Module {
-        let core = store.as_context().core;
-        let engine = &StoreData::<T>::of(core).engine;
-        Module::from_compiled(engine, core.module_of(self.0).clone())
+        let module = store.as_context().core.module_of(self.0);
+        Module::from_compiled(&Engine::of(module.engine()), module.clone())
     }
 
     /// What it exports, in order.

@@ -32,6 +32,13 @@
 //! whatever thread that is: a [`Store`] is `Send` if its data is. Calls made with
 //! [`Func::call_async`] do the same for an executor.
 //!
+//! # Frames
+//!
+//! Wherever wasm stands still, in a host function or in a call that came back unfinished, its frames
+//! can be looked at: [`Store::frames`], [`Caller::frames`] and [`ResumableCall::frames`] give
+//! [`FrameHandle`]s, with functions, source positions, locals and operands. The error of a call that
+//! failed owns a copy of them: [`FrozenTrace`].
+//!
 //! # Errors and traps
 //!
 //! Errors are [`anyhow::Error`]s. That of a call can be downcast: to [`Trap`] if wasm trapped, to
@@ -54,6 +61,8 @@ mod context;
 mod engine;
 mod error;
 mod externs;
+mod frame;
+mod frozen_trace;
 mod func;
 mod global;
 mod instance;
@@ -76,6 +85,8 @@ pub use config::Config;
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use engine::{Engine, EngineWeak};
 pub use externs::{Export, ExportType, Extern, ExternType, ImportType};
+pub use frame::{FrameHandle, FrameLocal, FrameOperand, Frames};
+pub use frozen_trace::{FrozenFrame, FrozenTrace};
 pub use func::Func;
 pub use global::Global;
 pub use instance::{Instance, InstancePre};
@@ -91,9 +102,10 @@ pub use resumable::{
 };
 pub use resume_error::{ResumeError, ResumeRefused};
 pub use stillframe_abi::Trap;
+pub use stillframe_abi::artifact::FrameState;
 pub use stillframe_abi::types::{FuncType, GlobalType, MemoryType, Mutability, TableType, ValType};
-pub use stillframe_debug::{FrameInfo, FrameSymbol, WasmBacktrace};
-pub use stillframe_runtime::UncaughtException;
+pub use stillframe_debug::{FrameInfo, FrameSymbol, WasmBacktrace, demangle};
+pub use stillframe_runtime::{ActivationId, FrameCacheStats, FrameError, UncaughtException};
 pub use stillframe_translate::{OperatorCosts, OptLevel, Progress, UnknownOperator};
 pub use store::{Store, UpdateDeadline};
 pub use table::Table;

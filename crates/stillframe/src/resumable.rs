@@ -1,6 +1,7 @@
 //! Resumable calls: calls that come back unfinished, and can go on.
 
-use crate::context::{AsContext, AsContextMut};
+use crate::context::{AsContext, AsContextMut, StoreContext};
+use crate::frame::Frames;
 use crate::func::Func;
 use crate::into_func::WasmResults;
 use crate::raw::Suspended;
@@ -11,7 +12,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use stillframe_debug::WasmBacktrace;
-use stillframe_runtime::Cause;
+use stillframe_runtime::{Cause, FrameError};
 
 /// How a call came back that was made with [`Func::call_resumable`].
 ///
@@ -136,6 +137,24 @@ pub enum TypedResumableCall<R> {
 }
 
 impl ResumableCall {
+    /// Its frames, innermost first; see [`FrameHandle`](crate::FrameHandle). None if it has
+    /// finished.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::WrongStore`].
+    pub fn frames<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContext<'a, T>>,
+    ) -> Result<Frames<'a>, FrameError> {
+        match self {
+            ResumableCall::Finished => Ok(Frames::none()),
+            ResumableCall::HostTrap(call) => call.frames(store),
+            ResumableCall::OutOfFuel(call) => call.frames(store),
+            ResumableCall::Interrupted(call) => call.frames(store),
+        }
+    }
+
     #[inline]
     pub(crate) fn new(suspended: Option<Suspended>) -> ResumableCall {
         let Some(call) = suspended else { return ResumableCall::Finished };
@@ -151,6 +170,24 @@ impl ResumableCall {
 }
 
 impl<R> TypedResumableCall<R> {
+    /// Its frames, innermost first; see [`FrameHandle`](crate::FrameHandle). None if it has
+    /// finished.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::WrongStore`].
+    pub fn frames<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContext<'a, T>>,
+    ) -> Result<Frames<'a>, FrameError> {
+        match self {
+            TypedResumableCall::Finished(_) => Ok(Frames::none()),
+            TypedResumableCall::HostTrap(call) => call.frames(store),
+            TypedResumableCall::OutOfFuel(call) => call.frames(store),
+            TypedResumableCall::Interrupted(call) => call.frames(store),
+        }
+    }
+
     #[inline]
     pub(crate) fn new(outcome: Result<R, Suspended>) -> TypedResumableCall<R> {
         let call = match outcome {
@@ -203,6 +240,19 @@ macro_rules! suspended_calls {
                 let trace = self.0.trace(store.as_context().core);
                 let trace = trace.ok_or_else(|| Error::msg("the call is of another store"))?;
                 Ok(WasmBacktrace::new(trace, None))
+            }
+
+            /// Its frames, innermost first; see [`FrameHandle`](crate::FrameHandle). They stay
+            /// frozen until the call goes on, ends or is dropped.
+            ///
+            /// # Errors
+            ///
+            /// [`FrameError::WrongStore`].
+            pub fn frames<'a, T: 'static>(
+                &'a self,
+                store: impl Into<StoreContext<'a, T>>,
+            ) -> Result<Frames<'a>, FrameError> {
+                self.0.frames(store.into().core).map(Frames::new)
             }
 
             $(#[$resume])*

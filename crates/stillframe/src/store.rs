@@ -3,6 +3,7 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut, reading, writing};
 use crate::engine::Engine;
 use crate::error::not_metered;
+use crate::frame::Frames;
 use crate::limits::{ResourceLimiter, RuntimeLimits};
 use crate::raw;
 use anyhow::{Context, Result};
@@ -12,7 +13,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use stillframe_abi::Trap;
 use stillframe_debug::WasmBacktrace;
-use stillframe_runtime::{EpochAction, EpochAnswer, FuncHandle, StoreCore};
+use stillframe_runtime::{EpochAction, EpochAnswer, FrameCacheStats, FuncHandle, StoreCore};
 
 /// All objects of a guest: instances, memories, tables, globals and functions, together with data
 /// of the embedder's. They live as long as the store does.

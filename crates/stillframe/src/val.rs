@@ -6,7 +6,7 @@ use anyhow::Result;
 use std::any::Any;
 use std::sync::Arc;
 use stillframe_abi::types::ValType;
-use stillframe_runtime::{ExnHandle, ExternHandle, StoreId};
+use stillframe_runtime::{ExnHandle, ExternHandle, FrameValue, StoreId};
 
 /// A WebAssembly value of any type.
 ///
@@ -159,6 +159,35 @@ impl Val {
             ValType::FuncRef => Val::FuncRef(None),
             ValType::ExternRef => Val::ExternRef(None),
             ValType::ExnRef => Val::ExnRef(None),
+        }
+    }
+
+    /// A value that was read from a frame.
+    #[inline]
+    pub(crate) fn of_frame(value: FrameValue) -> Val {
+        match value {
+            FrameValue::I32(value) => Val::I32(value),
+            FrameValue::I64(value) => Val::I64(value),
+            FrameValue::F32(bits) => Val::F32(bits),
+            FrameValue::F64(bits) => Val::F64(bits),
+            FrameValue::V128(bits) => Val::V128(V128(bits)),
+            FrameValue::FuncRef(func) => Val::FuncRef(func.map(Func)),
+            FrameValue::ExternRef(object) => Val::ExternRef(object.map(ExternRef)),
+            FrameValue::ExnRef(exception) => Val::ExnRef(exception.map(ExnRef)),
+        }
+    }
+
+    /// A value that is to be written to a frame.
+    pub(crate) fn for_frame(self) -> FrameValue {
+        match self {
+            Val::I32(value) => FrameValue::I32(value),
+            Val::I64(value) => FrameValue::I64(value),
+            Val::F32(bits) => FrameValue::F32(bits),
+            Val::F64(bits) => FrameValue::F64(bits),
+            Val::V128(V128(bits)) => FrameValue::V128(bits),
+            Val::FuncRef(func) => FrameValue::FuncRef(func.map(|func| func.0)),
+            Val::ExternRef(object) => FrameValue::ExternRef(object.map(|object| object.0)),
+            Val::ExnRef(exception) => FrameValue::ExnRef(exception.map(|exception| exception.0)),
         }
     }
 

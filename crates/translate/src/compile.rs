@@ -9,8 +9,9 @@
 //! area of a checkpoint's slow path (less than 1 KiB) and a signal frame.
 
 use crate::env::ModuleEnv;
+use crate::frame_state::FunctionState;
 use crate::func::{Translated, translate_function};
-use crate::points::Points;
+use crate::points::{PointState, Points};
 use anyhow::{Context as _, Result, anyhow};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, GlobalValueData, MemFlagsData, SourceLoc, TrapCode, types};
@@ -19,7 +20,9 @@ use cranelift_codegen::{CodegenResult, CompiledCode, Context, FinalizedMachExcep
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc};
 use stillframe_abi::Trap;
-use stillframe_abi::frame_table::{Handler, NativeOffset, Row, RowKind, WasmPc, encode_rows};
+use stillframe_abi::frame_table::{
+    FrameLayout, Handler, NativeOffset, Row, RowKind, WasmPc, encode_function,
+};
 use stillframe_abi::limits::offsets as limits;
 use stillframe_abi::vmctx::offsets as vmctx;
 use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
@@ -32,7 +35,7 @@ pub(crate) struct CompiledFunction {
     pub(crate) code: Vec<u8>,
     pub(crate) alignment: u32,
     pub(crate) relocs: Vec<ModuleReloc>,
-    /// Its frame table rows, as `encode_rows` made them.
+    /// Its frame table rows, as `encode_function` made them.
     pub(crate) rows: Vec<u8>,
 }
 
@@ -81,7 +84,11 @@ impl Worker {
         let translated = self.translate(env, validator, body)?;
         let code = self.generate(env.isa, stack_test(&translated)).context("generating code")?;
         let body_start = WasmPc(body.range().start as u32);
-        let rows = rows(&code, &translated.points, body_start)?;
+        let Translated { points, state, .. } = translated;
+        let rows = rows(&code, &points, body_start)?;
+        let layout = layout(&code, &state)?;
+        let rows: Vec<_> =
+            rows.iter().map(|&(row, PointState(at))| (row, &state.states[at as usize])).collect();
         let func = &self.context.func;
         let relocs = code.buffer.relocs().iter();
         Ok(CompiledFunction {
@@ -90,7 +97,7 @@ impl Worker {
             relocs: relocs
                 .map(|reloc| ModuleReloc::from_mach_reloc(reloc, func, FuncId::from_u32(index)))
                 .collect(),
-            rows: encode_rows(&rows, body_start),
+            rows: encode_function(&layout, &rows, body_start),
         })
     }
 
@@ -223,13 +230,32 @@ fn locate_rewritten(func: &mut ir::Function) {
     }
 }
 
-/// The frame table rows of a function, in ascending order, calls before traps at the same address.
+/// Where the state of a function's frames lies.
+///
+/// # Errors
+///
+/// If the code generator does not say where it has put the cells.
+fn layout(code: &CompiledCode, state: &FunctionState) -> Result<FrameLayout> {
+    let mut layout = state.layout.clone();
+    if let Some(slot) = state.slot {
+        let frame = code.buffer.frame_layout().context("no frame layout")?;
+        let above = frame.frame_to_fp_offset.checked_sub(frame.stackslots[slot].offset);
+        layout.base = above.context("internal error: cells above the frame pointer")?;
+    }
+    Ok(layout)
+}
+
+/// The frame table rows of a function with the states of their points, in ascending order, calls before traps at the same address.
 /// Cranelift counts tail calls as calls, so there is a row behind each, where nothing returns to.
 ///
 /// # Errors
 ///
 /// If a call or a trap belongs to no operator, which is a mistake in the translator.
-fn rows(code: &CompiledCode, points: &Points, body_start: WasmPc) -> Result<Vec<Row>> {
+fn rows(
+    code: &CompiledCode,
+    points: &Points,
+    body_start: WasmPc,
+) -> Result<Vec<(Row, PointState)>> {
     let locations = code.buffer.get_srclocs_sorted();
     let location = |at: u32| {
         let after = locations.partition_point(|range| range.start <= at);
@@ -243,7 +269,8 @@ fn rows(code: &CompiledCode, points: &Points, body_start: WasmPc) -> Result<Vec<
     for site in code.buffer.call_sites() {
         let at = site.ret_addr;
         let resolved = location(at - 1).and_then(|loc| points.resolve(loc));
-        let wasm_pc = resolved.ok_or_else(|| unknown("call that returns", at))?.wasm_pc;
+        let resolved = resolved.ok_or_else(|| unknown("call that returns", at))?;
+        let wasm_pc = resolved.wasm_pc;
         let kind = match site.exception_handlers {
             [] => RowKind::Call,
             [FinalizedMachExceptionHandler::Default(landing)] => {
@@ -253,24 +280,26 @@ fn rows(code: &CompiledCode, points: &Points, body_start: WasmPc) -> Result<Vec<
             }
             other => anyhow::bail!("internal error: unexpected handlers {other:?}"),
         };
-        rows.push(Row { native: NativeOffset(at), wasm_pc, kind });
+        rows.push((Row { native: NativeOffset(at), wasm_pc, kind }, resolved.call));
     }
     for trap in code.buffer.traps() {
         let at = trap.offset;
-        let (trap, wasm_pc, refund) = match (location(at), trap.code) {
+        let (trap, wasm_pc, refund, state) = match (location(at), trap.code) {
             // The prologue's stack test is before all operators, and before all charges.
-            (None, TrapCode::STACK_OVERFLOW) => (Trap::StackOverflow, body_start, 0),
+            (None, TrapCode::STACK_OVERFLOW) => {
+                (Trap::StackOverflow, body_start, 0, PointState::default())
+            }
             (loc, code) => {
                 let resolved = loc.and_then(|loc: SourceLoc| points.resolve_trap(loc, code));
                 let (trap, resolved) =
                     resolved.ok_or_else(|| unknown(&format!("trap ({code})"), at))?;
-                (trap, resolved.wasm_pc, resolved.refund)
+                (trap, resolved.wasm_pc, resolved.refund, resolved.trap)
             }
         };
         let kind = RowKind::Trap { trap, refund };
-        rows.push(Row { native: NativeOffset(at), wasm_pc, kind });
+        rows.push((Row { native: NativeOffset(at), wasm_pc, kind }, state));
     }
-    rows.sort_by_key(|row| (row.native, !row.kind.is_call()));
+    rows.sort_by_key(|(row, _)| (row.native, !row.kind.is_call()));
     rows.dedup();
     Ok(rows)
 }

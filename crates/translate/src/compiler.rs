@@ -12,7 +12,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use rayon::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use stillframe_abi::artifact::{Artifact, CompileSettings};
+use stillframe_abi::artifact::{Artifact, CompileSettings, FrameState};
 use stillframe_abi::module::ModuleInfo;
 use stillframe_abi::types::FuncType;
 use stillframe_abi::vmctx::VMOffsets;
@@ -36,10 +36,14 @@ pub struct CompilerOptions {
     pub parallel: bool,
     /// Whether artifacts keep the guest's DWARF.
     pub dwarf: bool,
+    /// What frames keep of locals and operands.
+    pub frame_state: FrameState,
+    /// Whether code reads locals and operands again that a debugger may have written.
+    pub frame_writes: bool,
 }
 
 impl Default for CompilerOptions {
-    /// No metering, optimised for speed, compiled in parallel, with DWARF.
+    /// No metering, optimised for speed, compiled in parallel, with DWARF; frames keep what is live.
     fn default() -> CompilerOptions {
         CompilerOptions {
             fuel: false,
@@ -48,6 +52,8 @@ impl Default for CompilerOptions {
             opt_level: OptLevel::Speed,
             parallel: true,
             dwarf: true,
+            frame_state: FrameState::default(),
+            frame_writes: false,
         }
     }
 }
@@ -103,6 +109,8 @@ impl Compiler {
             fuel: options.fuel,
             costs: if options.fuel { options.costs.stable_hash() } else { 0 },
             epochs: options.epochs,
+            frame_state: options.frame_state,
+            frame_writes: options.frame_writes,
         };
         Ok(Compiler { options, metering, isa, settings })
     }
@@ -190,7 +198,10 @@ impl Compiler {
 
     fn env<'a>(&'a self, info: &'a ModuleInfo) -> ModuleEnv<'a> {
         let offsets = VMOffsets::new(info);
-        ModuleEnv { info, offsets, isa: &*self.isa, metering: &self.metering }
+        let CompilerOptions { frame_state, frame_writes, .. } = self.options;
+        let frame_writes = frame_writes && frame_state != FrameState::Off;
+        let (isa, metering) = (&*self.isa, &self.metering);
+        ModuleEnv { info, offsets, isa, metering, frame_state, frame_writes }
     }
 
     /// Does `work` for every function body, in parallel if so configured, and collects what it

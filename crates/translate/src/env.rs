@@ -3,6 +3,7 @@
 use crate::costs::OperatorCosts;
 use cranelift_codegen::ir::{self, AbiParam, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
+use stillframe_abi::artifact::FrameState;
 use stillframe_abi::builtins::Builtin;
 use stillframe_abi::module::ModuleInfo;
 use stillframe_abi::types::{FuncType, ValType};
@@ -25,6 +26,10 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) offsets: VMOffsets,
     pub(crate) isa: &'a dyn TargetIsa,
     pub(crate) metering: &'a Metering,
+    /// What frames keep.
+    pub(crate) frame_state: FrameState,
+    /// Whether code loads again what a debugger may have written.
+    pub(crate) frame_writes: bool,
 }
 
 /// The Cranelift type of a wasm value. Vectors are `i8x16` wherever they are stored or passed;

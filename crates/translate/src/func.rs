@@ -2,17 +2,22 @@
 //!
 //! The translator is driven by [`FuncTranslator::translate_body`]: decode an operator, validate it,
 //! charge for it, give it a point, translate it. Wasm locals are Cranelift variables; the operand
-//! stack is a vector of Cranelift values; vectors are always `i8x16` there.
+//! stack is a vector of Cranelift values; vectors are always `i8x16` there. With `frame_writes` a
+//! debugger may change an operand that lies below the construct that is being executed, so then
+//! operands are variables too.
 
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
+use crate::frame_state::{FunctionState, StateKeeper};
+use crate::liveness::Liveness;
 use crate::metering::{OpenRun, Stretch};
+use crate::operands::OperandStack;
 use crate::ops;
 use crate::ops::control::ControlFrame;
 use crate::points::Points;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use stillframe_abi::Trap;
+use std::collections::HashMap;
 use stillframe_abi::builtins::Builtin;
 use stillframe_abi::frame_table::WasmPc;
 use stillframe_abi::types::ValType;
@@ -28,7 +33,9 @@ pub(crate) struct FuncTranslator<'a> {
     /// Variables of the wasm locals, parameters first, with their types.
     pub(crate) locals: Vec<(Variable, ValType)>,
     /// The operand stack.
-    pub(crate) stack: Vec<Value>,
+    pub(crate) stack: OperandStack,
+    /// With `frame_writes`: the variables of the operands, by depth and type.
+    operand_vars: HashMap<(usize, ir::Type), Variable>,
     /// The control stack; the first frame is the function's.
     pub(crate) control: Vec<ControlFrame>,
     /// Whether the current operator can be reached.
@@ -36,6 +43,13 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) points: Points,
     /// Where the current operator is in the file.
     pub(crate) pc: WasmPc,
+    /// Its ordinal in the body.
+    pub(crate) operator: u32,
+    /// Its first point.
+    pub(crate) first_point: ir::SourceLoc,
+    pub(crate) state: StateKeeper,
+    /// Which locals may still be read; `None` if none of them is kept.
+    pub(crate) liveness: Option<Liveness>,
     /// The straight-line run that is being charged.
     pub(crate) run: Option<OpenRun>,
     /// The stretch since the last checkpoint.
@@ -43,14 +57,15 @@ pub(crate) struct FuncTranslator<'a> {
     /// The value of the operator before, if it was `i32.const` (zero-extended) or `i64.const`.
     pub(crate) last_const: Option<u64>,
     /// Functions of the module called so far, so that each is declared once.
-    pub(crate) func_refs: std::collections::HashMap<u32, ir::FuncRef>,
+    pub(crate) func_refs: HashMap<u32, ir::FuncRef>,
     /// Signatures of function types of the module called so far.
-    pub(crate) sig_refs: std::collections::HashMap<u32, ir::SigRef>,
+    pub(crate) sig_refs: HashMap<u32, ir::SigRef>,
 }
 
 /// What translating a function leaves beside the Cranelift function.
 pub(crate) struct Translated {
     pub(crate) points: Points,
+    pub(crate) state: FunctionState,
     /// Whether the body, as written, contains a call: if not, its prologue needs no stack test as
     /// long as its frame fits the reserve.
     pub(crate) calls: bool,
@@ -107,11 +122,16 @@ pub(crate) fn translate_function(
         env,
         vmctx: params[0],
         locals: Vec::new(),
-        stack: Vec::new(),
+        stack: OperandStack::default(),
+        operand_vars: HashMap::new(),
         control: Vec::new(),
         reachable: true,
         points: Points::default(),
         pc: WasmPc(0),
+        operator: 0,
+        first_point: ir::SourceLoc::new(0),
+        state: StateKeeper::new(env.frame_state),
+        liveness: None,
         run: None,
         stretch: Stretch::default(),
         last_const: None,
@@ -121,10 +141,10 @@ pub(crate) fn translate_function(
     for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
         t.declare_local(ty, value);
     }
-    let contents = t.translate_body(index, body, validator)?;
-    let FuncTranslator { builder, points, .. } = t;
+    let (contents, declared) = t.translate_body(index, body, validator)?;
+    let FuncTranslator { builder, points, state, .. } = t;
     builder.finalize(env.isa.frontend_config());
-    Ok(Translated { points, calls: contents.has_call })
+    Ok(Translated { points, state: state.finish(declared), calls: contents.has_call })
 }
 
 impl FuncTranslator<'_> {
@@ -139,24 +159,31 @@ impl FuncTranslator<'_> {
         index: u32,
         body: &FunctionBody<'_>,
         validator: &mut FuncValidator<impl WasmModuleResources>,
-    ) -> Result<Contents> {
+    ) -> Result<(Contents, Vec<(u32, ValType)>)> {
         let contents = Contents::scan(body)?;
+        let mut declared = Vec::new();
         let mut locals = body.get_locals_reader()?;
         for _ in 0..locals.get_count() {
             let offset = locals.original_position();
             let (count, ty) = locals.read()?;
             validator.define_locals(offset, count, ty)?;
             let ty = crate::env::val_type(ty);
+            declared.push((count, ty));
             for _ in 0..count {
                 let zero = self.zero(ty);
                 self.declare_local(ty, zero);
             }
         }
 
+        if self.locals.iter().any(|&(_, ty)| self.state.keeps(ty)) {
+            let liveness = Liveness::of(body, self.locals.len(), self.state.keeps_all())?;
+            self.liveness = Some(liveness);
+        }
         let mut ops = body.get_operators_reader()?;
         let start = WasmPc(ops.original_position() as u32);
         let loc = self.points.start_point(start, None);
         self.builder.set_srcloc(loc);
+        self.keep_context();
         if contents.has_loop || contents.has_call {
             self.checkpoint();
         }
@@ -167,15 +194,17 @@ impl FuncTranslator<'_> {
             let op = ops.read()?;
             validator.op(u64::from(pc.0), &op)?;
             self.translate_operator(&op, pc)?;
+            self.operator += 1;
         }
         ops.finish()?;
-        Ok(contents)
+        Ok((contents, declared))
     }
 
     /// Charges for the operator, gives it a point and translates it.
     fn translate_operator(&mut self, op: &Operator<'_>, pc: WasmPc) -> Result<()> {
         self.pc = pc;
-        if self.reachable {
+        let reachable = self.reachable;
+        if reachable {
             if self.points.end_chunk() {
                 self.builder.ins().sequence_point();
             }
@@ -184,8 +213,9 @@ impl FuncTranslator<'_> {
             // executed is charged.
             ops::bulk::checkpoint_before(self, op, pc);
             let charged = self.charge(u64::from(self.env.metering.costs.of(op)));
-            let loc = self.points.start_point(pc, charged);
-            self.builder.set_srcloc(loc);
+            self.first_point = self.points.start_point(pc, charged);
+            self.builder.set_srcloc(self.first_point);
+            self.stack.start_operator();
         }
         let known = ops::control::translate(self, op)?
             || !self.reachable
@@ -199,6 +229,9 @@ impl FuncTranslator<'_> {
             || ops::table::translate(self, op)
             || ops::bulk::translate(self, op);
         anyhow::ensure!(known, "operator {op:?} at offset {:#x} is not supported", pc.0);
+        if reachable {
+            self.note_trap_state();
+        }
         self.last_const = match *op {
             Operator::I32Const { value } => Some(u64::from(value as u32)),
             Operator::I64Const { value } => Some(value as u64),
@@ -207,14 +240,64 @@ impl FuncTranslator<'_> {
         Ok(())
     }
 
-    /// Pushes a value.
+    /// Pushes a value that is not a reference.
     pub(crate) fn push(&mut self, value: Value) {
-        self.stack.push(value);
+        let ty = match self.builder.func.dfg.value_type(value) {
+            types::I32 => ValType::I32,
+            types::I64 => ValType::I64,
+            types::F32 => ValType::F32,
+            types::F64 => ValType::F64,
+            _ => ValType::V128,
+        };
+        self.push_as(value, ty);
+    }
+
+    /// Pushes a value of this type.
+    pub(crate) fn push_as(&mut self, value: Value, ty: ValType) {
+        self.stack.push(value, ty);
+        if self.env.frame_writes {
+            self.set_operand(self.stack.len() - 1, value);
+        }
+    }
+
+    /// Pushes values of these types.
+    pub(crate) fn push_all(&mut self, values: &[Value], types: &[ValType]) {
+        for (&value, &ty) in values.iter().zip(types) {
+            self.push_as(value, ty);
+        }
+    }
+
+    /// The operand at a depth, bottom first.
+    pub(crate) fn operand(&mut self, depth: usize) -> Value {
+        match self.env.frame_writes {
+            true => {
+                let var = self.operand_var(depth);
+                self.builder.use_var(var)
+            }
+            false => self.stack.values()[depth],
+        }
+    }
+
+    /// The `n` topmost operands.
+    pub(crate) fn top(&mut self, n: usize) -> Vec<Value> {
+        let len = self.stack.len();
+        (len - n..len).map(|depth| self.operand(depth)).collect()
+    }
+
+    /// With `frame_writes`: gives an operand another value.
+    pub(crate) fn set_operand(&mut self, depth: usize, value: Value) {
+        let var = self.operand_var(depth);
+        self.builder.def_var(var, value);
+    }
+
+    fn operand_var(&mut self, depth: usize) -> Variable {
+        let ty = clif_type(self.stack.types()[depth]);
+        *self.operand_vars.entry((depth, ty)).or_insert_with(|| self.builder.declare_var(ty))
     }
 
     /// Pops a value. Validation has made sure that there is one.
     pub(crate) fn pop(&mut self) -> Value {
-        self.stack.pop().expect("validated operand stack")
+        self.pop_many(1)[0]
     }
 
     /// Pops two values; the second was on top.
@@ -232,7 +315,9 @@ impl FuncTranslator<'_> {
 
     /// Pops `n` values, in the order in which they were pushed.
     pub(crate) fn pop_many(&mut self, n: usize) -> Vec<Value> {
-        self.stack.split_off(self.stack.len() - n)
+        let values = self.top(n);
+        self.stack.truncate(self.stack.len() - n);
+        values
     }
 
     /// The first value of a local of this type.
@@ -259,19 +344,22 @@ impl FuncTranslator<'_> {
         self.builder.ins().load(types::I64, flags, vmctx, offset as i32)
     }
 
-    /// Traps for `trap` if `condition` is not zero.
-    pub(crate) fn trap_if(&mut self, condition: Value, trap: Trap) {
-        self.builder.ins().trapnz(condition, Points::fixed_code(trap));
-    }
-
-    /// Traps for `trap` if `condition` is zero.
-    pub(crate) fn trap_unless(&mut self, condition: Value, trap: Trap) {
-        self.builder.ins().trapz(condition, Points::fixed_code(trap));
-    }
-
-    /// Calls a builtin. `args` are all its arguments but the context, as `i64`. The fuel counter
-    /// goes to memory and comes back.
+    /// Calls a builtin at which a frame can be seen, in a trace or by host code. `args` are all its
+    /// arguments but the context, as `i64`. The operands that it takes were popped.
     pub(crate) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
+        let kept = self.before_call();
+        let result = self.call_builtin_quietly(builtin, args);
+        self.behind_call(&kept);
+        result
+    }
+
+    /// Calls a builtin that neither runs host code nor stops. The fuel counter goes to memory and
+    /// comes back.
+    pub(crate) fn call_builtin_quietly(
+        &mut self,
+        builtin: Builtin,
+        args: &[Value],
+    ) -> Option<Value> {
         if self.env.metering.fuel {
             crate::metering::store_fuel(&mut self.builder, self.vmctx);
         }

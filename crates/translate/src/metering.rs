@@ -135,10 +135,18 @@ impl FuncTranslator<'_> {
     pub(crate) fn checkpoint(&mut self) {
         self.stretch.start = self.stretch.passed;
         if self.env.metering.fuel || self.env.metering.epochs {
-            let vmctx = self.vmctx;
-            let metering = self.env.metering;
-            emit_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, None);
+            self.emit_checkpoint(None);
         }
+    }
+
+    /// A checkpoint whose slow path saves the frame's state. `cost`: as for [`emit_checkpoint`].
+    fn emit_checkpoint(&mut self, cost: Option<Value>) {
+        let (vmctx, metering) = (self.vmctx, self.env.metering);
+        let slow = test_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, cost);
+        let cold = self.before_cold_call();
+        slow.call(&mut self.builder, vmctx, metering.fuel);
+        self.behind_cold_call(cold);
+        slow.finish(&mut self.builder);
     }
 
     /// The checkpoint before a bulk operation on `units` bytes, elements or pages (`i64`) that cost
@@ -166,8 +174,7 @@ impl FuncTranslator<'_> {
         self.end_run();
         self.stretch.start = self.stretch.passed;
         let cost = metering.fuel.then(|| self.bulk_cost(units, per_unit));
-        let vmctx = self.vmctx;
-        emit_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, cost);
+        self.emit_checkpoint(cost);
         if let Some(cost) = cost {
             let fuel = self.builder.ins().get_pinned_reg(types::I64);
             let sum = saturating_add(&mut self.builder, fuel, cost);
@@ -212,6 +219,25 @@ pub(crate) fn emit_checkpoint(
     epochs: bool,
     cost: Option<Value>,
 ) {
+    let slow = test_checkpoint(builder, vmctx, fuel, epochs, cost);
+    slow.call(builder, vmctx, fuel);
+    slow.finish(builder);
+}
+
+/// The slow path of a checkpoint, in whose cold block the builder is.
+struct SlowPath {
+    need: Value,
+    go_on: ir::Block,
+}
+
+/// Emits the test of a checkpoint, and starts its slow path.
+fn test_checkpoint(
+    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+    vmctx: Value,
+    fuel: bool,
+    epochs: bool,
+    cost: Option<Value>,
+) -> SlowPath {
     let cold = builder.create_block();
     builder.set_cold_block(cold);
     let go_on = builder.create_block();
@@ -250,30 +276,37 @@ pub(crate) fn emit_checkpoint(
         Some(cost) => builder.ins().umax(cost, one),
         None => one,
     };
-    call_checkpoint(builder, vmctx, fuel, need);
-    builder.ins().jump(go_on, &[]);
-    builder.switch_to_block(go_on);
-    builder.seal_block(go_on);
+    SlowPath { need, go_on }
 }
 
-/// The slow path itself: the counter goes to memory and comes back, because the host may add to
-/// it, or suspend the call here and resume it later.
-fn call_checkpoint(
-    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
-    vmctx: Value,
-    fuel: bool,
-    need: Value,
-) {
-    if fuel {
-        store_fuel(builder, vmctx);
+impl SlowPath {
+    /// The call: the counter goes to memory and comes back, because the host may add to it, or
+    /// suspend the call here and resume it later.
+    fn call(
+        &self,
+        builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+        vmctx: Value,
+        fuel: bool,
+    ) {
+        if fuel {
+            store_fuel(builder, vmctx);
+        }
+        let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+        let table = builder.ins().load(types::I64, constant, vmctx, vmctx::BUILTINS as i32);
+        let code =
+            builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
+        let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
+        builder.ins().call_indirect(sig, code, &[vmctx, self.need]);
+        if fuel {
+            load_fuel(builder, vmctx);
+        }
     }
-    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
-    let table = builder.ins().load(types::I64, constant, vmctx, vmctx::BUILTINS as i32);
-    let code = builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
-    let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
-    builder.ins().call_indirect(sig, code, &[vmctx, need]);
-    if fuel {
-        load_fuel(builder, vmctx);
+
+    /// Ends the slow path, where execution goes on.
+    fn finish(self, builder: &mut cranelift_frontend::FunctionBuilder<'_>) {
+        builder.ins().jump(self.go_on, &[]);
+        builder.switch_to_block(self.go_on);
+        builder.seal_block(self.go_on);
     }
 }
 

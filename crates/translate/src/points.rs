@@ -38,12 +38,21 @@ impl RunId {
     const NONE: RunId = RunId(u32::MAX);
 }
 
+/// The number of a state in its function (`frame_state.rs`): what can be read of a frame that
+/// stands at a point. State 0 is nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PointState(pub(crate) u32);
+
 #[derive(Clone, Copy, Debug)]
 struct Point {
     wasm_pc: WasmPc,
     run: RunId,
     /// The run's cost up to and including this point's operator.
     prefix: u64,
+    /// The state at its call, if there is one.
+    call: Option<PointState>,
+    /// The state where it traps.
+    trap: Option<PointState>,
 }
 
 #[derive(Debug)]
@@ -67,6 +76,10 @@ pub(crate) struct Points {
 pub(crate) struct Resolved {
     pub(crate) wasm_pc: WasmPc,
     pub(crate) refund: u64,
+    /// The state at its call.
+    pub(crate) call: PointState,
+    /// The state where it traps.
+    pub(crate) trap: PointState,
 }
 
 impl Points {
@@ -89,8 +102,45 @@ impl Points {
         charged: Option<(RunId, u64)>,
     ) -> SourceLoc {
         let (run, prefix) = charged.unwrap_or((RunId::NONE, 0));
-        self.points.push(Point { wasm_pc, run, prefix });
+        self.push(Point { wasm_pc, run, prefix, call: None, trap: None })
+    }
+
+    /// Starts another point of the same operator.
+    pub(crate) fn split_point(&mut self) -> SourceLoc {
+        let point = *self.current();
+        self.push(Point { call: None, trap: None, ..point })
+    }
+
+    fn push(&mut self, point: Point) -> SourceLoc {
+        self.points.push(point);
         SourceLoc::new(self.points.len() as u32 - 1)
+    }
+
+    fn current(&mut self) -> &mut Point {
+        self.points.last_mut().expect("a function starts with a point")
+    }
+
+    /// Sets the state at the call of the current point.
+    pub(crate) fn set_call_state(&mut self, state: PointState) {
+        debug_assert!(self.current().call.is_none(), "one call at each point");
+        self.current().call = Some(state);
+    }
+
+    /// Whether the current point has its call already.
+    pub(crate) fn has_call_state(&mut self) -> bool {
+        self.current().call.is_some()
+    }
+
+    /// Sets the state where the current point traps.
+    pub(crate) fn set_trap_state(&mut self, state: PointState) {
+        self.current().trap = Some(state);
+    }
+
+    /// The same, for all points of the current operator that have none. `first` is its first one.
+    pub(crate) fn set_trap_states_from(&mut self, first: SourceLoc, state: PointState) {
+        for point in &mut self.points[first.bits() as usize..] {
+            point.trap.get_or_insert(state);
+        }
     }
 
     /// Ends the chunk if the next operator's sites might not fit it. Then a barrier must be emitted
@@ -134,7 +184,8 @@ impl Points {
             RunId::NONE => 0,
             run => self.run_totals[run.0 as usize] - point.prefix,
         };
-        Some(Resolved { wasm_pc: point.wasm_pc, refund })
+        let (call, trap) = (point.call.unwrap_or_default(), point.trap.unwrap_or_default());
+        Some(Resolved { wasm_pc: point.wasm_pc, refund, call, trap })
     }
 
     /// What is known of an instruction with this `SourceLoc`.
@@ -206,7 +257,7 @@ mod tests {
                 points.resolve_trap(loc, Points::fixed_code(trap)).unwrap();
             assert_eq!(
                 (resolved_trap, resolved),
-                (trap, Resolved { wasm_pc: WasmPc(7), refund: 0 })
+                (trap, Resolved { wasm_pc: WasmPc(7), refund: 0, ..resolved })
             );
         }
     }

@@ -21,8 +21,8 @@
 //!   calls the entry trampoline on the wasm stack.
 //! * A builtin's stub stores `exit_fp`, `exit_pc` and `exit_sp`, loads `rsp` from `entry_sp`, and
 //!   calls the Rust implementation on the host stack. `call` and `ret` stay paired. If the
-//!   implementation answers [`Status::GO_ON`], the stub zeroes `exit_fp` and `exit_pc` and returns
-//!   into wasm; otherwise it leaves: the host's registers come back from `entry_sp`, and `enter`
+//!   implementation answers [`Status::GO_ON`], the stub zeroes `exit_fp`, `exit_pc` and the
+//!   execution version, which ends the frozen period, and returns into wasm; otherwise it leaves: the host's registers come back from `entry_sp`, and `enter`
 //!   returns the status.
 //! * A hardware trap leaves in the same way: the signal handler sets `rsp` to `entry_sp` and `rip`
 //!   to [`leave`].
@@ -167,6 +167,7 @@ pub(crate) unsafe extern "C" fn resume(
         "mov [rdi + {entry_sp}], rsp",
         "mov qword ptr [rdi + {exit_fp}], 0",
         "mov qword ptr [rdi + {exit_pc}], 0",
+        "mov qword ptr [rdi + {version}], 0",
         "mov rsp, rsi",
         "pop r15",
         "pop r14",
@@ -180,6 +181,7 @@ pub(crate) unsafe extern "C" fn resume(
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,
         exit_pc = const l::LAST_WASM_EXIT_PC,
+        version = const l::EXECUTION_VERSION,
     )
 }
 
@@ -211,6 +213,7 @@ unsafe extern "C" fn to_host() {
         "mov rsp, [rbx + {exit_sp}]",
         "mov qword ptr [rbx + {exit_fp}], 0",
         "mov qword ptr [rbx + {exit_pc}], 0",
+        "mov qword ptr [rbx + {version}], 0",
         "pop rbx",
         "pop rbp",
         "ret",
@@ -230,6 +233,7 @@ unsafe extern "C" fn to_host() {
         "mov rsp, [rbx + {exit_sp}]",
         "mov qword ptr [rbx + {exit_fp}], 0",
         "mov qword ptr [rbx + {exit_pc}], 0",
+        "mov qword ptr [rbx + {version}], 0",
         "pop rbp",
         "ret",
         ".cfi_endproc",
@@ -239,6 +243,7 @@ unsafe extern "C" fn to_host() {
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,
         exit_pc = const l::LAST_WASM_EXIT_PC,
+        version = const l::EXECUTION_VERSION,
         stop = sym stop,
     )
 }
@@ -389,6 +394,7 @@ unsafe extern "C" fn checkpoint() {
         "mov rsp, [rbx + {exit_sp}]",
         "mov qword ptr [rbx + {exit_fp}], 0",
         "mov qword ptr [rbx + {exit_pc}], 0",
+        "mov qword ptr [rbx + {version}], 0",
         "pop rbx",
         "pop rbp",
         "pop rax",
@@ -427,6 +433,7 @@ unsafe extern "C" fn checkpoint() {
         exit_fp = const l::LAST_WASM_EXIT_FP,
         exit_sp = const l::LAST_WASM_EXIT_SP,
         entry_sp = const l::LAST_WASM_ENTRY_SP,
+        version = const l::EXECUTION_VERSION,
         rust = sym rust::checkpoint,
         stop = sym stop,
     )
@@ -481,6 +488,8 @@ pub(crate) struct SignalRegisters {
     pub(crate) fp: usize,
     /// The pinned register: the fuel counter, if the code is metered.
     pub(crate) pinned: i64,
+    /// The first argument, if a function has just been entered: its context.
+    pub(crate) first_argument: usize,
 }
 
 /// Reads the registers of a signal context.
@@ -490,6 +499,7 @@ pub(crate) fn signal_registers(context: &libc::ucontext_t) -> SignalRegisters {
         pc: regs[libc::REG_RIP as usize] as usize,
         fp: regs[libc::REG_RBP as usize] as usize,
         pinned: regs[libc::REG_R15 as usize],
+        first_argument: regs[libc::REG_RDI as usize] as usize,
     }
 }
 

@@ -11,6 +11,7 @@
 //!   call      calling wasm; host functions that wasm calls
 //!   resume    calling it resumably, and letting it go on
 //!   future    calling it asynchronously; asynchronous host functions
+//!   frames    copied frames under the names of this crate
 //!   objects   globals and tables
 //!   publish   machine code from our compiler, or from a file that the embedder trusts
 //! ```
@@ -19,6 +20,7 @@
 
 mod call;
 mod cells;
+mod frames;
 mod future;
 mod objects;
 mod publish;
@@ -26,6 +28,7 @@ mod resume;
 
 pub(crate) use call::{HostFunc, TypedHandle, call};
 pub(crate) use cells::{Cell, Cells};
+pub(crate) use frames::{frozen_frames, frozen_trace};
 pub(crate) use future::{call_async, start_async};
 pub(crate) use objects::{
     fill_table, get_global, get_table, grow_table, new_global, new_table, set_global, set_table,

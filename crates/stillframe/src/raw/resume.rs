@@ -8,7 +8,7 @@ use crate::val::Val;
 use anyhow::{Error, Result};
 use stillframe_abi::types::FuncType;
 use stillframe_runtime::{
-    Cause, FuncHandle, Outcome, RawValue, Refusal, StoreCore, SuspendedCall, Trace,
+    Cause, FrameError, Frames, FuncHandle, Outcome, RawValue, Refusal, StoreCore, SuspendedCall, Trace,
 };
 
 /// A call that stopped and can go on.
@@ -40,6 +40,11 @@ impl Suspended {
     /// Where it stands; `None` if it is of another store.
     pub(crate) fn trace(&self, core: &StoreCore) -> Option<Trace> {
         core.trace_suspended(&self.0)
+    }
+
+    /// Its frames.
+    pub(crate) fn frames<'a>(&'a self, core: &'a StoreCore) -> Result<Frames<'a>, FrameError> {
+        core.frames_of_suspended(&self.0)
     }
 
     /// Lets it go on with these values as results of the host function that it stands in. `Ok`

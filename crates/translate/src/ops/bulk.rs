@@ -22,7 +22,7 @@ pub(crate) fn checkpoint_before(t: &mut FuncTranslator<'_>, op: &Operator<'_>, p
     let loc = t.points.start_point(pc, None);
     t.builder.set_srcloc(loc);
     // The number of units is on top of the stack for all of them.
-    let units = *t.stack.last().expect("validated operand stack");
+    let units = t.top(1)[0];
     let units = zero_extend(t, units);
     let per_unit = t.env.metering.costs.per_unit(unit);
     let constant = t.last_const;

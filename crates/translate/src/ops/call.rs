@@ -6,6 +6,7 @@
 
 use crate::env::{clif_type, wasm_signature};
 use crate::func::FuncTranslator;
+use crate::liveness::LocalSet;
 use crate::ops;
 use crate::points::Points;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -53,8 +54,10 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 fn call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
     t.end_run();
     let args = arguments(t, &callee, type_index);
-    if let Some(handler) = ops::exception::handler(t) {
-        return try_call(t, callee, type_index, &args, handler);
+    let handler = ops::exception::handler(t);
+    let kept = t.before_call();
+    if let Some(handler) = handler {
+        return try_call(t, callee, type_index, &args, handler, &kept);
     }
     let call = match callee {
         Callee::Local(func) => t.builder.ins().call(func, &args),
@@ -62,7 +65,9 @@ fn call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
             t.builder.ins().call_indirect(signature, code, &args)
         }
     };
-    t.stack.extend_from_slice(t.builder.inst_results(call));
+    let results = t.builder.inst_results(call).to_vec();
+    t.behind_call(&kept);
+    t.push_all(&results, t.env.info.types[type_index as usize].results());
 }
 
 /// The same inside of a `try_table`: exceptions that come out of the call go to `handler`.
@@ -72,15 +77,17 @@ fn try_call(
     type_index: u32,
     args: &[Value],
     handler: Block,
+    kept: &LocalSet,
 ) {
+    ops::exception::note_call(t);
     let returned = t.builder.create_block();
-    let results = t.env.info.types[type_index as usize].results();
-    for &ty in results {
+    let result_types = t.env.info.types[type_index as usize].results();
+    for &ty in result_types {
         t.builder.append_block_param(returned, clif_type(ty));
     }
     let sig = signature(t, type_index);
     let pool = &mut t.builder.func.dfg.value_lists;
-    let results = (0..results.len() as u32).map(BlockArg::TryCallRet);
+    let results = (0..result_types.len() as u32).map(BlockArg::TryCallRet);
     let normal = BlockCall::new(returned, results, pool);
     let thrown = BlockCall::new(handler, [BlockArg::TryCallExn(0)], pool);
     let table = ExceptionTableData::new(sig, normal, [ExceptionTableItem::Default(thrown)]);
@@ -91,13 +98,17 @@ fn try_call(
     };
     t.builder.switch_to_block(returned);
     t.builder.seal_block(returned);
-    t.stack.extend_from_slice(t.builder.block_params(returned));
+    let results = t.builder.block_params(returned).to_vec();
+    t.behind_call(kept);
+    t.push_all(&results, result_types);
 }
 
 /// The same in tail position: the callee's results are the function's.
 fn return_call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
     t.end_run();
     let args = arguments(t, &callee, type_index);
+    // Nothing returns here.
+    t.before_quiet_call();
     match callee {
         Callee::Local(func) => t.builder.ins().return_call(func, &args),
         Callee::Indirect { code, signature, .. } => {

@@ -18,10 +18,10 @@
 //! merge (`metering.rs`); a loop's header has a checkpoint.
 
 use crate::env::clif_type;
+use crate::frame_state::Meeting;
 use crate::func::FuncTranslator;
 use crate::metering::Stretch;
 use crate::ops::exception::{self, Try};
-use crate::points::Points;
 use anyhow::Result;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
 use std::collections::HashMap;
@@ -37,10 +37,19 @@ pub(crate) struct ControlFrame {
     signature: BlockSignature,
     /// Height of the operand stack without the construct's parameters.
     height: usize,
-    /// Where branches to the construct's end go, if there are any. Its parameters are the results.
-    exit: Option<Block>,
+    /// Where branches to the construct's end go.
+    exit: Exit,
     /// The stretch at its start.
     stretch: Stretch,
+}
+
+/// Where branches to a construct's end go.
+#[derive(Debug, Default)]
+struct Exit {
+    /// The block, if there are such branches. Its parameters are the results.
+    block: Option<Block>,
+    /// What the cells hold at all of them.
+    held: Meeting,
 }
 
 #[derive(Debug)]
@@ -51,8 +60,9 @@ enum Kind {
     Block,
     /// A `loop`; its parameters are the header's.
     Loop { header: Block },
-    /// An `if` before its `else`, which starts with these parameters.
-    If { otherwise: Block, params: Vec<Value> },
+    /// An `if` before its `else`, which starts with these parameters, and with what the cells hold
+    /// before the `if`.
+    If { otherwise: Block, params: Vec<Value>, held: Meeting },
     /// A `try_table`; its handlers are written at its `end` (`exception.rs`).
     Try(Try),
     /// A construct in code that cannot be reached.
@@ -96,7 +106,7 @@ impl BlockSignature {
 pub(crate) fn push_function_frame(t: &mut FuncTranslator<'_>, func_index: u32) {
     let signature = BlockSignature::Func(t.env.info.functions[func_index as usize]);
     let (kind, stretch) = (Kind::Function, t.stretch);
-    t.control.push(ControlFrame { kind, signature, height: 0, exit: None, stretch });
+    t.control.push(ControlFrame { kind, signature, height: 0, exit: Exit::default(), stretch });
 }
 
 /// Translates `op` if it is of this kind. Called for every operator, reachable or not.
@@ -130,10 +140,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
         Operator::Return => return_(t),
         Operator::Unreachable => {
             t.end_run();
-            // Cranelift moves a block that does nothing but trap to where it is branched to, and
-            // the trap would be found at the branch.
-            t.builder.ins().sequence_point();
-            t.builder.ins().trap(Points::fixed_code(Trap::UnreachableCodeReached));
+            t.trap_here(Trap::UnreachableCodeReached);
             leave(t);
         }
         _ => return Ok(false),
@@ -154,7 +161,7 @@ fn push_frame(t: &mut FuncTranslator<'_>, kind: Kind, signature: BlockSignature)
         false => (Kind::Unreachable, t.stack.len()),
     };
     let stretch = t.stretch;
-    t.control.push(ControlFrame { kind, signature, height, exit: None, stretch });
+    t.control.push(ControlFrame { kind, signature, height, exit: Exit::default(), stretch });
 }
 
 fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
@@ -165,9 +172,11 @@ fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     let params = signature.params(t.env.info);
     let header = block_with_params(t, params);
     let args = t.pop_many(params.len());
+    t.enter_loop_state();
     t.builder.ins().jump(header, &block_args(&args));
     t.builder.switch_to_block(header);
-    t.stack.extend_from_slice(t.builder.block_params(header));
+    let values = t.builder.block_params(header).to_vec();
+    t.push_all(&values, params);
     t.checkpoint();
     push_frame(t, Kind::Loop { header }, signature);
 }
@@ -185,24 +194,39 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     t.builder.seal_block(otherwise);
     t.builder.switch_to_block(then);
     // The parameters dominate both arms, so they need not be block parameters.
-    let params = t.stack[t.stack.len() - signature.params(t.env.info).len()..].to_vec();
-    push_frame(t, Kind::If { otherwise, params }, signature);
+    let params = t.top(signature.params(t.env.info).len());
+    let mut held = Meeting::default();
+    held.join(&t.state.held);
+    push_frame(t, Kind::If { otherwise, params, held }, signature);
 }
 
 fn enter_else(t: &mut FuncTranslator<'_>) {
     let mut frame = t.control.pop().expect("validated nesting");
     t.stretch.reaches_back_to(frame.stretch);
-    if let Kind::If { otherwise, params } = frame.kind {
+    if let Kind::If { otherwise, params, held } = frame.kind {
         if t.reachable {
             jump_to_exit(t, &mut frame.exit, frame.signature);
         }
-        t.stack.truncate(frame.height);
-        t.stack.extend(params);
-        t.builder.switch_to_block(otherwise);
-        t.reachable = true;
+        start_else(t, frame.height, frame.signature, otherwise, &params, held);
         frame.kind = Kind::Block;
     }
     t.control.push(frame);
+}
+
+/// Goes on at the start of an `else`, written or not.
+fn start_else(
+    t: &mut FuncTranslator<'_>,
+    height: usize,
+    signature: BlockSignature,
+    otherwise: Block,
+    params: &[Value],
+    held: Meeting,
+) {
+    t.stack.truncate(height);
+    t.builder.switch_to_block(otherwise);
+    t.state.arrive(held);
+    t.push_all(params, signature.params(t.env.info));
+    t.reachable = true;
 }
 
 fn end(t: &mut FuncTranslator<'_>) {
@@ -212,7 +236,7 @@ fn end(t: &mut FuncTranslator<'_>) {
         Kind::Unreachable => return,
         Kind::Function | Kind::Block => {}
         Kind::Loop { header } => t.builder.seal_block(header),
-        Kind::Try(ref try_table) if try_table.is_used() => {
+        Kind::Try(ref mut try_table) if try_table.is_used() => {
             if t.reachable {
                 jump_to_exit(t, &mut frame.exit, frame.signature);
             }
@@ -220,32 +244,31 @@ fn end(t: &mut FuncTranslator<'_>) {
             exception::write_handlers(t, try_table);
         }
         Kind::Try(_) => {}
-        Kind::If { otherwise, params } => {
+        Kind::If { otherwise, params, held } => {
             // Without an `else`, the parameters are the results.
             if t.reachable {
                 jump_to_exit(t, &mut frame.exit, frame.signature);
             }
-            t.stack.truncate(frame.height);
-            t.stack.extend(params);
-            t.builder.switch_to_block(otherwise);
-            t.reachable = true;
+            start_else(t, frame.height, frame.signature, otherwise, &params, held);
         }
     }
-    if frame.exit.is_some() && t.reachable {
+    if frame.exit.block.is_some() && t.reachable {
         jump_to_exit(t, &mut frame.exit, frame.signature);
     }
-    if let Some(exit) = frame.exit {
+    if let Some(exit) = frame.exit.block {
         t.builder.seal_block(exit);
         t.builder.switch_to_block(exit);
         t.stack.truncate(frame.height);
-        t.stack.extend_from_slice(t.builder.block_params(exit));
+        t.state.arrive(frame.exit.held);
+        let results = t.builder.block_params(exit).to_vec();
+        t.push_all(&results, frame.signature.results(t.env.info));
         t.reachable = true;
     } else if !t.reachable {
         t.stack.truncate(frame.height);
     }
     if t.control.is_empty() && t.reachable {
         t.end_run();
-        let results = std::mem::take(&mut t.stack);
+        let results = t.pop_many(t.stack.len());
         t.builder.ins().return_(&results);
         leave(t);
     }
@@ -324,7 +347,8 @@ fn return_(t: &mut FuncTranslator<'_>) {
     t.end_run();
     let signature = t.control[0].signature;
     let results = signature.results(t.env.info).len();
-    t.builder.ins().return_(&t.stack[t.stack.len() - results..]);
+    let results = t.top(results);
+    t.builder.ins().return_(&results);
     leave(t);
 }
 
@@ -333,25 +357,27 @@ fn return_(t: &mut FuncTranslator<'_>) {
 fn label(t: &mut FuncTranslator<'_>, depth: u32) -> (Block, Vec<BlockArg>) {
     let at = t.control.len() - 1 - depth as usize;
     let signature = t.control[at].signature;
-    let (block, count) = match (&t.control[at].kind, t.control[at].exit) {
+    let (block, count) = match (&t.control[at].kind, t.control[at].exit.block) {
         (Kind::Loop { header }, _) => (*header, signature.params(t.env.info).len()),
         (_, Some(exit)) => (exit, signature.results(t.env.info).len()),
         (_, None) => {
             let results = signature.results(t.env.info);
             let exit = block_with_params(t, results);
-            t.control[at].exit = Some(exit);
+            t.control[at].exit.block = Some(exit);
             (exit, results.len())
         }
     };
-    (block, block_args(&t.stack[t.stack.len() - count..]))
+    t.control[at].exit.held.join(&t.state.held);
+    (block, block_args(&t.top(count)))
 }
 
 /// Jumps to the exit of a frame, with its results from the stack.
-fn jump_to_exit(t: &mut FuncTranslator<'_>, exit: &mut Option<Block>, signature: BlockSignature) {
+fn jump_to_exit(t: &mut FuncTranslator<'_>, exit: &mut Exit, signature: BlockSignature) {
     t.end_run();
     let results = signature.results(t.env.info);
-    let block = *exit.get_or_insert_with(|| block_with_params(t, results));
-    let args = block_args(&t.stack[t.stack.len() - results.len()..]);
+    let block = *exit.block.get_or_insert_with(|| block_with_params(t, results));
+    exit.held.join(&t.state.held);
+    let args = block_args(&t.top(results.len()));
     t.builder.ins().jump(block, &args);
 }
 

@@ -16,6 +16,7 @@
 //! does not costs nothing beyond what `try_call` forces to be spilled.
 
 use crate::env::clif_type;
+use crate::frame_state::Meeting;
 use crate::func::FuncTranslator;
 use crate::ops::control;
 use crate::points::Points;
@@ -39,12 +40,18 @@ pub(crate) struct Try {
     entry: Option<Block>,
     /// Where the clauses are tried; the exception is its parameter.
     clauses: Option<Block>,
+    /// What the cells hold at all calls that can throw.
+    held_at_calls: Meeting,
+    /// What they hold wherever the clauses are reached from.
+    held: Meeting,
 }
 
 impl Try {
     /// A `try_table` whose operator is at `pc`.
     pub(crate) fn new(try_table: &TryTable, pc: WasmPc) -> Try {
-        Try { catches: try_table.catches.clone(), pc, entry: None, clauses: None }
+        let (held_at_calls, held) = Default::default();
+        let catches = try_table.catches.clone();
+        Try { catches, pc, entry: None, clauses: None, held_at_calls, held }
     }
 
     /// Whether anything can throw in it.
@@ -93,6 +100,14 @@ pub(crate) fn handler(t: &mut FuncTranslator<'_>) -> Option<Block> {
     Some(block)
 }
 
+/// Notes that the call which is about to be made can throw. It has saved its state.
+pub(crate) fn note_call(t: &mut FuncTranslator<'_>) {
+    let held = t.state.held.clone();
+    if let Some(try_table) = control::innermost_try(t) {
+        try_table.held_at_calls.join(&held);
+    }
+}
+
 /// The block that tries the clauses of the innermost `try_table`, if there is one.
 fn clauses(t: &mut FuncTranslator<'_>) -> Option<Block> {
     if let Some(clauses) = control::innermost_try(t)?.clauses {
@@ -109,6 +124,10 @@ fn clauses(t: &mut FuncTranslator<'_>) -> Option<Block> {
 fn raise(t: &mut FuncTranslator<'_>, exception: Value) {
     match clauses(t) {
         Some(clauses) => {
+            let held = t.state.held.clone();
+            if let Some(try_table) = control::innermost_try(t) {
+                try_table.held.join(&held);
+            }
             t.builder.ins().jump(clauses, &[BlockArg::Value(exception)]);
         }
         None => {
@@ -121,7 +140,7 @@ fn raise(t: &mut FuncTranslator<'_>, exception: Value) {
 
 /// Writes the handlers of a `try_table` whose frame was popped just now. The current block has been
 /// ended.
-pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &Try) {
+pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) {
     let loc = t.points.start_point(try_table.pc, None);
     t.builder.set_srcloc(loc);
     let clauses = try_table.clauses.unwrap_or_else(|| {
@@ -135,11 +154,15 @@ pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &Try) {
         if t.env.metering.fuel {
             crate::metering::load_fuel(&mut t.builder, t.vmctx);
         }
+        t.state.arrive(std::mem::take(&mut try_table.held_at_calls));
+        t.reload_held();
+        try_table.held.join(&t.state.held);
         let exception = t.builder.block_params(entry)[0];
         t.builder.ins().jump(clauses, &[BlockArg::Value(exception)]);
     }
     t.builder.switch_to_block(clauses);
     t.builder.seal_block(clauses);
+    t.state.arrive(std::mem::take(&mut try_table.held));
     let exception = t.builder.block_params(clauses)[0];
     t.reachable = true;
     for catch in &try_table.catches {
@@ -155,7 +178,7 @@ pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &Try) {
             push_values(t, exception, tag);
         }
         if with_ref {
-            t.push(exception);
+            t.push_as(exception, ValType::ExnRef);
         }
         control::branch(t, label);
         t.stack.truncate(height);
@@ -174,7 +197,7 @@ pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &Try) {
 /// Goes on in a new block if the exception has the tag, and returns the block for when it has not.
 fn match_tag(t: &mut FuncTranslator<'_>, exception: Value, tag: u32) -> Block {
     let tag = t.builder.ins().iconst(types::I64, i64::from(tag));
-    let same = t.call_builtin(Builtin::ExnMatch, &[exception, tag]).expect("a result");
+    let same = t.call_builtin_quietly(Builtin::ExnMatch, &[exception, tag]).expect("a result");
     let (hit, next) = (t.builder.create_block(), t.builder.create_block());
     t.builder.ins().brif(same, hit, &[], next, &[]);
     t.builder.seal_block(hit);
@@ -190,12 +213,12 @@ fn push_values(t: &mut FuncTranslator<'_>, exception: Value, tag: u32) {
         return;
     }
     let cells = cells(t, types.len());
-    t.call_builtin(Builtin::ExnLoad, &[exception, cells]);
+    t.call_builtin_quietly(Builtin::ExnLoad, &[exception, cells]);
     for (i, ty) in (0..).zip(types) {
         let flags = MemFlagsData::trusted();
         let at = i * ARG_CELL_SIZE as i32;
         let value = t.builder.ins().load(clif_type(ty), flags, cells, at);
-        t.push(value);
+        t.push_as(value, ty);
     }
 }
 

@@ -243,6 +243,9 @@ pub(crate) mod tests {
             offsets: VMOffsets::new(&module.info),
             isa: &*isa,
             metering: &metering,
+            // What is stored for frames has tests of its own.
+            frame_state: stillframe_abi::artifact::FrameState::Off,
+            frame_writes: false,
         };
         let mut functions = Vec::new();
         for (index, (validator, body)) in (0..).zip(module.bodies) {

@@ -42,7 +42,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             let index = t.pop();
             let address = element_address(t, table, index, Trap::TableOutOfBounds);
             let value = t.builder.ins().load(types::I64, MemFlagsData::trusted(), address, 0);
-            t.push(value);
+            t.push_as(value, t.env.info.tables[table as usize].element());
         }
         Operator::TableSet { table } => {
             let (index, value) = t.pop2();

@@ -5,12 +5,14 @@ use crate::func::FuncTranslator;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use stillframe_abi::module::NO_SLOT;
-use stillframe_abi::types::Mutability;
+use stillframe_abi::types::{Mutability, ValType};
 use stillframe_abi::vmctx::offsets;
 use wasmparser::Operator;
 
 /// Translates `op` if it is of this kind.
 pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
+    // The type, where the value does not tell.
+    let mut ty_of_value = None;
     let value = match *op {
         Operator::Nop => return true,
         Operator::Drop => {
@@ -18,21 +20,25 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             return true;
         }
         Operator::LocalGet { local_index } => {
-            let var = t.locals[local_index as usize].0;
+            let (var, ty) = t.locals[local_index as usize];
+            ty_of_value = Some(ty);
             t.builder.use_var(var)
         }
         Operator::LocalSet { local_index } => {
             let value = t.pop();
             t.builder.def_var(t.locals[local_index as usize].0, value);
+            t.state.local_written(local_index);
             return true;
         }
         Operator::LocalTee { local_index } => {
-            let value = *t.stack.last().expect("validated operand stack");
+            let value = t.top(1)[0];
             t.builder.def_var(t.locals[local_index as usize].0, value);
+            t.state.local_written(local_index);
             return true;
         }
         Operator::GlobalGet { global_index } => {
             let ty = t.env.info.globals[global_index as usize];
+            ty_of_value = Some(ty.content());
             let (address, offset) = global_address(t, global_index);
             let flags = match ty.mutability() {
                 Mutability::Const => FuncTranslator::constant_flags(),
@@ -47,7 +53,9 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             return true;
         }
         Operator::Select | Operator::TypedSelect { .. } => {
-            let (yes, no, condition) = t.pop3();
+            let condition = t.pop();
+            ty_of_value = Some(t.stack.top_type());
+            let (yes, no) = t.pop2();
             t.builder.ins().select(condition, yes, no)
         }
         Operator::I32Const { value } => t.builder.ins().iconst(types::I32, i64::from(value as u32)),
@@ -58,16 +66,26 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
         Operator::F64Const { value } => {
             t.builder.ins().f64const(ir::immediates::Ieee64::with_bits(value.bits()))
         }
-        Operator::RefNull { .. } => t.builder.ins().iconst(types::I64, 0),
+        Operator::RefNull { hty } => {
+            let ty = wasmparser::RefType::new(true, hty).expect("a validated heap type");
+            ty_of_value = Some(crate::env::val_type(ty.into()));
+            t.builder.ins().iconst(types::I64, 0)
+        }
         Operator::RefIsNull => {
             let reference = t.pop();
             let is_null = t.builder.ins().icmp_imm_s(IntCC::Equal, reference, 0);
             t.builder.ins().uextend(types::I32, is_null)
         }
-        Operator::RefFunc { function_index } => ref_func(t, function_index),
+        Operator::RefFunc { function_index } => {
+            ty_of_value = Some(ValType::FuncRef);
+            ref_func(t, function_index)
+        }
         _ => return false,
     };
-    t.push(value);
+    match ty_of_value {
+        Some(ty) => t.push_as(value, ty),
+        None => t.push(value),
+    }
     true
 }
 

@@ -19,7 +19,7 @@ pub const METERINGS: [(bool, bool); 4] =
 /// The frame table rows of a defined function.
 pub fn rows(artifact: &Artifact, defined: usize) -> Vec<Row> {
     let table = FrameTable::parse(&artifact.frame_table, artifact.info.code.len()).unwrap();
-    table.rows(defined, WasmPc(artifact.info.bodies[defined].start)).collect()
+    table.function(defined, WasmPc(artifact.info.bodies[defined].start)).rows().collect()
 }
 
 pub fn trap(trap: Trap, refund: u64) -> RowKind {

@@ -1,0 +1,562 @@
+//! The frame table: from a code address to the place in the wasm program, and to its state.
+//!
+//! One per module. A row stands for an address where a frame can be found stopped: the return
+//! address of a call (the frame is frozen there), or an instruction that can trap. It gives the
+//! wasm pc, what of the frame's locals and operands can be read and where ([`Readable`], over the
+//! function's [`FrameLayout`]), and for a trap its [`Trap`] and the fuel that the instruction's
+//! straight-line run had charged in advance and that the trap leaves unexecuted; see
+//! `docs/rationale.md`.
+//!
+//! # Format
+//!
+//! ```text
+//!   u32               number of defined functions n
+//!   [u32; n + 1]      where each function starts in what follows; the last is the end
+//!   functions, each:
+//!     varint          bytes of the layout
+//!     layout          locals and cells: `layout.rs`
+//!     varint          number d of blocks after the first
+//!     [3 × u32; d]    of each block's first row the native offset and the wasm pc, and where the
+//!                     block starts in the rows
+//!     rows            in ascending native offset, in blocks of 32:
+//!       varint        native offset − that of the row before (in a first block's first row: − 0)
+//!       varint        zigzag(wasm pc − that of the row before (first: − body start))
+//!       u8            bits 0..5: 0 for a call, 31 for a call with a handler, else the trap's code
+//!                     bit 5: the readable cells are not those of the row before
+//!                     bit 6: the operands are not those of the row before
+//!                     bit 7: a refund follows
+//!       2 × varint    the handler's offset and frame size, if it is a call with one
+//!       varint        the refund, if so marked
+//!       cells         if so marked: how many changed, and the gaps between them as varints
+//!       operands      if so marked: varint how many of the row before stay, varint how many come
+//!                     on top, and a byte for each of these
+//! ```
+//!
+//! A block's first row is coded against nothing: no readable cells and no operands; its native
+//! offset and wasm pc are against those in the directory. So a row is found by reading at most one
+//! block.
+//!
+//! Native offsets count from the function's first byte, wasm pcs from the start of the wasm file.
+//! Two rows can have the same native offset: a call's return address can be a trapping
+//! instruction, and one instruction can trap in two ways.
+
+mod bytes;
+mod layout;
+
+pub use layout::{Cell, CellSet, FrameLayout, Readable};
+
+use crate::trap::Trap;
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{read_u8, read_u32, read_varint, unzigzag, write_varint, zigzag};
+use layout::{changes, decode_changes, decode_layout, encode_changes, encode_layout};
+
+/// Bytes from the start of a function's machine code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NativeOffset(pub u32);
+
+/// Bytes from the start of the wasm file: where an operator's first byte is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WasmPc(pub u32);
+
+/// A row of the frame table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// For a call, the return address; for a trap, the instruction.
+    pub native: NativeOffset,
+    /// The operator that the instruction belongs to.
+    pub wasm_pc: WasmPc,
+    /// What stops here.
+    pub kind: RowKind,
+}
+
+/// What stops at a row's address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RowKind {
+    /// A call out of this frame.
+    Call,
+    /// A call out of this frame, inside of a `try_table`: where exceptions of the callee go.
+    CallWithHandler(Handler),
+    /// An instruction that can trap.
+    Trap {
+        /// Why it traps.
+        trap: Trap,
+        /// Fuel charged by the run and not executed when it traps, in units of fuel.
+        refund: u64,
+    },
+}
+
+/// Where an exception that comes out of a call goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handler {
+    /// The handler's code.
+    pub landing: NativeOffset,
+    /// Bytes from the frame pointer down to the stack pointer that the handler wants.
+    pub frame_size: u32,
+}
+
+impl RowKind {
+    /// Whether the frame stands here because it called.
+    pub fn is_call(self) -> bool {
+        matches!(self, RowKind::Call | RowKind::CallWithHandler(_))
+    }
+}
+
+/// What marks a call with a handler; no trap has this code.
+const WITH_HANDLER: u8 = 31;
+/// The bits of a row's kind.
+const KIND: u8 = 0x1f;
+/// Marks a row with a refund.
+const REFUND: u8 = 0x80;
+
+const _: () = assert!(Trap::ALL.len() < WITH_HANDLER as usize);
+
+/// Rows in a block.
+const BLOCK: usize = 32;
+/// Bytes of a block's entry in the directory.
+const ENTRY: usize = 12;
+
+/// Collects the rows of a module, function by function.
+#[derive(Debug, Default)]
+pub struct FrameTableBuilder {
+    starts: Vec<u32>,
+    rows: Vec<u8>,
+}
+
+impl FrameTableBuilder {
+    /// A table without functions.
+    pub fn new() -> FrameTableBuilder {
+        FrameTableBuilder::default()
+    }
+
+    /// Adds the next defined function, as [`encode_function`] made it.
+    pub fn push_function(&mut self, encoded: &[u8]) {
+        self.starts.push(self.rows.len() as u32);
+        self.rows.extend_from_slice(encoded);
+    }
+
+    /// The table's bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the rows exceed 4 GiB.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        let end = u32::try_from(self.rows.len()).context("frame table exceeds 4 GiB")?;
+        let mut bytes = Vec::with_capacity(8 + 4 * self.starts.len() + self.rows.len());
+        bytes.extend_from_slice(&(self.starts.len() as u32).to_le_bytes());
+        for start in self.starts.iter().copied().chain([end]) {
+            bytes.extend_from_slice(&start.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.rows);
+        Ok(bytes)
+    }
+}
+
+/// Encodes one function: where its state lies, and its rows with what can be read at each. The
+/// rows must ascend by native offset; `body_start` is where its body lies in the wasm file.
+///
+/// # Panics
+///
+/// If the rows do not ascend.
+pub fn encode_function(
+    layout: &FrameLayout,
+    rows: &[(Row, &Readable)],
+    body_start: WasmPc,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + rows.len() * 4);
+    let mut encoded = Vec::new();
+    encode_layout(layout, &mut encoded);
+    write_varint(&mut out, encoded.len() as u64);
+    out.append(&mut encoded);
+
+    let nothing = Readable::default();
+    let mut directory = Vec::new();
+    let mut last = None;
+    for (i, block) in rows.chunks(BLOCK).enumerate() {
+        let (first, _) = block[0];
+        let (mut native, mut pc) = (0, body_start.0);
+        if i > 0 {
+            (native, pc) = (first.native.0, first.wasm_pc.0);
+            for word in [native, pc, encoded.len() as u32] {
+                directory.extend_from_slice(&word.to_le_bytes());
+            }
+        }
+        let mut before = &nothing;
+        for &(row, state) in block {
+            assert!(Some(row.native) >= last, "frame table rows must ascend");
+            last = Some(row.native);
+            write_varint(&mut encoded, u64::from(row.native.0 - native));
+            write_varint(&mut encoded, zigzag(i64::from(row.wasm_pc.0) - i64::from(pc)));
+            encode_kind(row.kind, changes(before, state), &mut encoded);
+            encode_changes(before, state, &mut encoded);
+            (native, pc, before) = (row.native.0, row.wasm_pc.0, state);
+        }
+    }
+    write_varint(&mut out, (directory.len() / ENTRY) as u64);
+    out.append(&mut directory);
+    out.append(&mut encoded);
+    out
+}
+
+fn encode_kind(kind: RowKind, changes: u8, out: &mut Vec<u8>) {
+    match kind {
+        RowKind::Call => out.push(changes),
+        RowKind::CallWithHandler(handler) => {
+            out.push(WITH_HANDLER | changes);
+            write_varint(out, u64::from(handler.landing.0));
+            write_varint(out, u64::from(handler.frame_size));
+        }
+        RowKind::Trap { trap, refund: 0 } => out.push(trap.code() | changes),
+        RowKind::Trap { trap, refund } => {
+            out.push(trap.code() | changes | REFUND);
+            write_varint(out, refund);
+        }
+    }
+}
+
+/// A frame table's bytes, checked once at [`FrameTable::parse`].
+#[derive(Clone, Copy, Debug)]
+pub struct FrameTable<'a> {
+    starts: &'a [u8],
+    functions: &'a [u8],
+}
+
+impl<'a> FrameTable<'a> {
+    /// Reads the table of a module with `functions` defined functions.
+    ///
+    /// # Errors
+    ///
+    /// If the header does not fit the bytes or the number of functions.
+    pub fn parse(bytes: &'a [u8], functions: usize) -> Result<FrameTable<'a>> {
+        let (count, rest) = bytes.split_first_chunk::<4>().context("frame table is cut off")?;
+        ensure!(
+            u32::from_le_bytes(*count) as usize == functions,
+            "frame table is of a module with another number of functions"
+        );
+        let header = (functions + 1) * 4;
+        ensure!(rest.len() >= header, "frame table is cut off");
+        let (starts, functions_bytes) = rest.split_at(header);
+        let table = FrameTable { starts, functions: functions_bytes };
+        let mut last = 0;
+        for i in 0..=functions {
+            let start = table.start(i);
+            if start < last || start > functions_bytes.len() {
+                bail!("frame table: function {i} is out of order");
+            }
+            last = start;
+        }
+        Ok(table)
+    }
+
+    /// The table in bytes that [`FrameTable::parse`] has accepted for as many functions.
+    ///
+    /// # Panics
+    ///
+    /// If the bytes are too short; other bytes give wrong rows.
+    pub fn of_checked(bytes: &'a [u8], functions: usize) -> FrameTable<'a> {
+        let (starts, functions) = bytes[4..].split_at((functions + 1) * 4);
+        FrameTable { starts, functions }
+    }
+
+    fn start(&self, i: usize) -> usize {
+        let bytes = self.starts[i * 4..][..4].try_into().expect("four bytes");
+        u32::from_le_bytes(bytes) as usize
+    }
+
+    /// The `defined`-th function of the module, whose body starts at `body_start`. One that is not
+    /// there has no rows.
+    pub fn function(&self, defined: usize, body_start: WasmPc) -> FunctionFrames<'a> {
+        let mut bytes = match defined < self.starts.len() / 4 - 1 {
+            true => &self.functions[self.start(defined)..self.start(defined + 1)],
+            false => &[],
+        };
+        FunctionFrames::split(&mut bytes, body_start).unwrap_or(FunctionFrames {
+            layout: &[],
+            directory: &[],
+            rows: &[],
+            body_start,
+        })
+    }
+}
+
+/// The part of a frame table that is about one function. Damaged parts have fewer rows.
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionFrames<'a> {
+    layout: &'a [u8],
+    directory: &'a [u8],
+    rows: &'a [u8],
+    body_start: WasmPc,
+}
+
+impl<'a> FunctionFrames<'a> {
+    fn split(bytes: &mut &'a [u8], body_start: WasmPc) -> Option<FunctionFrames<'a>> {
+        let len = usize::try_from(read_varint(bytes)?).ok()?;
+        let (layout, rest) = bytes.split_at_checked(len)?;
+        *bytes = rest;
+        let blocks = usize::try_from(read_varint(bytes)?).ok()?;
+        let (directory, rows) = bytes.split_at_checked(blocks.checked_mul(ENTRY)?)?;
+        Some(FunctionFrames { layout, directory, rows, body_start })
+    }
+
+    /// Where the state of the function's frames lies; `None` if that part is damaged.
+    pub fn layout(&self) -> Option<FrameLayout> {
+        decode_layout(&mut &self.layout[..])
+    }
+
+    /// All rows, in ascending native offset. Damaged rows end the iteration.
+    pub fn rows(&self) -> Rows<'a> {
+        self.rows_of_block(0)
+    }
+
+    /// The rows from the `block`-th block on.
+    fn rows_of_block(&self, block: usize) -> Rows<'a> {
+        let mut rows = Rows {
+            bytes: self.rows,
+            directory: self.directory,
+            left: BLOCK,
+            native: 0,
+            pc: self.body_start.0,
+            state: Readable::default(),
+        };
+        if let Some(before) = block.checked_sub(1) {
+            rows.directory = &self.directory[before * ENTRY..];
+            let at = read_u32(&rows.directory[8..]).expect("whole entries") as usize;
+            rows.bytes = self.rows.get(at..).unwrap_or(&[]);
+            rows.start_block();
+        }
+        rows
+    }
+
+    /// Iterates from the block on in which the first row at `native` is, if there is one.
+    fn rows_near(&self, native: NativeOffset) -> Rows<'a> {
+        let first = |block: &[u8]| read_u32(block).expect("whole entries");
+        let (mut low, mut high) = (0, self.directory.len() / ENTRY);
+        // Blocks that start before `native`, not counting the very first.
+        while low < high {
+            let middle = low.midpoint(high);
+            match first(&self.directory[middle * ENTRY..]) < native.0 {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        self.rows_of_block(low)
+    }
+
+    /// The row of the call that returns to `native`, if there is one, and what can be read there.
+    pub fn call_at(&self, native: NativeOffset) -> Option<(Row, Readable)> {
+        let mut rows = self.rows_near(native);
+        while let Some(row) = rows.next() {
+            if row.native > native {
+                break;
+            }
+            if row.native == native && row.kind.is_call() {
+                return Some((row, rows.state));
+            }
+        }
+        None
+    }
+
+    /// The rows of the traps that the instruction at `native` can raise, none, one or two, and what
+    /// can be read there.
+    pub fn traps_at(&self, native: NativeOffset) -> Vec<(Row, Readable)> {
+        let mut found = Vec::new();
+        let mut rows = self.rows_near(native);
+        while let Some(row) = rows.next() {
+            if row.native > native {
+                break;
+            }
+            if row.native == native && !row.kind.is_call() {
+                found.push((row, rows.state.clone()));
+            }
+        }
+        found
+    }
+}
+
+/// Iterator over a function's rows.
+#[derive(Clone, Debug)]
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+    /// The blocks that come after this one.
+    directory: &'a [u8],
+    /// Rows left of this block.
+    left: usize,
+    native: u32,
+    pc: u32,
+    state: Readable,
+}
+
+impl Rows<'_> {
+    /// What can be read at the row that was returned last.
+    pub fn state(&self) -> &Readable {
+        &self.state
+    }
+
+    /// Goes on with the next block, if there is one.
+    fn start_block(&mut self) -> Option<()> {
+        let (entry, rest) = self.directory.split_at_checked(ENTRY)?;
+        (self.native, self.pc) = (read_u32(entry)?, read_u32(&entry[4..])?);
+        (self.directory, self.left) = (rest, BLOCK);
+        self.state = Readable::default();
+        Some(())
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        if self.left == 0 {
+            self.start_block()?;
+        }
+        self.left -= 1;
+        let native = u32::try_from(read_varint(&mut self.bytes)?).ok()?;
+        self.native = self.native.checked_add(native)?;
+        let pc = i64::from(self.pc).checked_add(unzigzag(read_varint(&mut self.bytes)?))?;
+        self.pc = u32::try_from(pc).ok()?;
+        let marks = read_u8(&mut self.bytes)?;
+        let kind = match marks & KIND {
+            0 => RowKind::Call,
+            WITH_HANDLER => {
+                let mut word = || u32::try_from(read_varint(&mut self.bytes)?).ok();
+                let landing = NativeOffset(word()?);
+                RowKind::CallWithHandler(Handler { landing, frame_size: word()? })
+            }
+            code => {
+                let refund = if marks & REFUND != 0 { read_varint(&mut self.bytes)? } else { 0 };
+                RowKind::Trap { trap: Trap::from_code(code)?, refund }
+            }
+        };
+        decode_changes(marks, &mut self.state, &mut self.bytes)?;
+        Some(Row { native: NativeOffset(self.native), wasm_pc: WasmPc(self.pc), kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ValType;
+
+    fn row(native: u32, pc: u32, kind: RowKind) -> Row {
+        Row { native: NativeOffset(native), wasm_pc: WasmPc(pc), kind }
+    }
+
+    fn state(cells: &[u32], operands: &[Option<ValType>]) -> Readable {
+        let mut state = Readable { operands: operands.to_vec(), ..Readable::default() };
+        cells.iter().for_each(|&cell| state.cells.set(cell, true));
+        state
+    }
+
+    fn oob(refund: u64) -> RowKind {
+        RowKind::Trap { trap: Trap::MemoryOutOfBounds, refund }
+    }
+
+    fn table(functions: &[Vec<u8>]) -> Vec<u8> {
+        let mut builder = FrameTableBuilder::new();
+        functions.iter().for_each(|function| builder.push_function(function));
+        builder.finish().unwrap()
+    }
+
+    fn all(function: FunctionFrames<'_>) -> Vec<(Row, Readable)> {
+        let mut rows = function.rows();
+        std::iter::from_fn(|| rows.next().map(|row| (row, rows.state().clone()))).collect()
+    }
+
+    #[test]
+    fn rows_round_trip_and_are_found_by_address_and_kind() {
+        let handler = Handler { landing: NativeOffset(299), frame_size: 512 };
+        let states = [
+            state(&[0, 3], &[Some(ValType::I32), None]),
+            state(&[3], &[Some(ValType::I32), Some(ValType::V128)]),
+            state(&[3, 500], &[]),
+        ];
+        let first = [
+            (row(7, 110, RowKind::Call), &states[0]),
+            (row(7, 112, oob(0)), &states[1]),
+            (row(200, 113, RowKind::CallWithHandler(handler)), &states[1]),
+            (row(300, 105, oob(1 << 40)), &states[2]),
+        ];
+        let overflow = RowKind::Trap { trap: Trap::StackOverflow, refund: u64::MAX };
+        let nothing = Readable::default();
+        let layout = FrameLayout {
+            declared: vec![(2, ValType::F64)],
+            base: 96,
+            cells: vec![Cell::Context, Cell::Local(1)],
+        };
+        let bytes = table(&[
+            encode_function(&layout, &first, WasmPc(100)),
+            encode_function(&FrameLayout::default(), &[], WasmPc(150)),
+            encode_function(
+                &FrameLayout::default(),
+                &[(row(0, 999, overflow), &nothing)],
+                WasmPc(1000),
+            ),
+        ]);
+        let table = FrameTable::parse(&bytes, 3).unwrap();
+        let function = table.function(0, WasmPc(100));
+        let owned: Vec<_> = first.iter().map(|&(row, state)| (row, state.clone())).collect();
+        assert_eq!(all(function), owned);
+        assert_eq!(function.layout(), Some(layout));
+        assert_eq!(table.function(1, WasmPc(150)).rows().count(), 0);
+        let rows = all(table.function(2, WasmPc(1000)));
+        assert_eq!(rows, [(row(0, 999, overflow), nothing)]);
+        assert_eq!(function.call_at(NativeOffset(7)), Some(owned[0].clone()));
+        assert_eq!(function.call_at(NativeOffset(200)), Some(owned[2].clone()));
+        assert_eq!(function.call_at(NativeOffset(8)), None);
+        assert_eq!(function.traps_at(NativeOffset(7)), owned[1..2]);
+        assert_eq!(table.function(3, WasmPc(0)).rows().count(), 0);
+    }
+
+    #[test]
+    fn every_row_of_many_blocks_is_found() {
+        let states: Vec<_> = (0..7).map(|i| state(&[i, 2 * i], &[Some(ValType::I64)])).collect();
+        // At each address a call and a trap, so that pairs lie across the ends of blocks.
+        let mut rows = vec![(row(3, 1000, RowKind::Call), &states[0])];
+        for i in 1..500u32 {
+            let state = &states[i as usize % 7];
+            rows.push((row(i * 10, 1000 + i, RowKind::Call), state));
+            rows.push((row(i * 10, 990 + i, oob(u64::from(i))), state));
+        }
+        let bytes = table(&[encode_function(&FrameLayout::default(), &rows, WasmPc(990))]);
+        let table = FrameTable::parse(&bytes, 1).unwrap();
+        let function = table.function(0, WasmPc(990));
+        let owned: Vec<_> = rows.iter().map(|&(row, state)| (row, state.clone())).collect();
+        assert_eq!(all(function), owned);
+        for found in &owned {
+            match found.0.kind.is_call() {
+                true => assert_eq!(function.call_at(found.0.native).as_ref(), Some(found)),
+                false => {
+                    assert_eq!(function.traps_at(found.0.native), std::slice::from_ref(found));
+                }
+            }
+            assert_eq!(function.call_at(NativeOffset(found.0.native.0 + 1)), None);
+        }
+    }
+
+    #[test]
+    fn damaged_tables_are_refused_or_end_early() {
+        let state = state(&[1, 70], &[Some(ValType::I32), None]);
+        let layout = FrameLayout {
+            declared: vec![(2, ValType::F64)],
+            base: 96,
+            cells: vec![Cell::Context, Cell::Local(1), Cell::Operand { depth: 0, wide: false }],
+        };
+        let rows: Vec<_> = (0..40).map(|i| (row(7 + i, 110, oob(0)), &state)).collect();
+        let bytes = table(&[encode_function(&layout, &rows, WasmPc(100))]);
+        assert!(FrameTable::parse(&bytes, 2).is_err());
+        assert!(FrameTable::parse(&bytes[..9], 1).is_err());
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                if let Ok(table) = FrameTable::parse(&damaged, 1) {
+                    let function = table.function(0, WasmPc(100));
+                    let _ = (function.rows().count(), function.layout());
+                    for native in 0..60 {
+                        let _ = function.call_at(NativeOffset(native));
+                        let _ = function.traps_at(NativeOffset(native));
+                    }
+                }
+            }
+        }
+    }
+}
