@@ -59,6 +59,8 @@ pub struct ModuleInfo {
     pub bodies: Vec<Range<u32>>,
     /// Names of functions from the name section: `(function index, name)`, ascending.
     pub func_names: Vec<(u32, String)>,
+    /// Names of locals from the name section: `(function index, local index, name)`, ascending.
+    pub local_names: Vec<(u32, u32, String)>,
     /// Offset of the code section's contents in the wasm file; DWARF addresses count from there.
     pub code_section_start: u32,
 }
@@ -100,6 +102,14 @@ impl ModuleInfo {
     pub fn func_name(&self, index: u32) -> Option<&str> {
         let at = self.func_names.binary_search_by_key(&index, |(i, _)| *i).ok()?;
         Some(&self.func_names[at].1)
+    }
+
+    /// The name section's name for local `local` of function `func`; parameters are the first
+    /// locals.
+    pub fn local_name(&self, func: u32, local: u32) -> Option<&str> {
+        let key = |(func, local, _): &(u32, u32, String)| (*func, *local);
+        let at = self.local_names.binary_search_by_key(&(func, local), key).ok()?;
+        Some(&self.local_names[at].2)
     }
 
     /// The type of what `index` names.

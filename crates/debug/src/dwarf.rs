@@ -7,10 +7,11 @@
 use crate::names::demangle;
 use addr2line::{Context, Frame};
 use gimli::{Dwarf, EndianArcSlice, LittleEndian, SectionId};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-type Reader = EndianArcSlice<LittleEndian>;
+pub(crate) type Reader = EndianArcSlice<LittleEndian>;
 
 /// A function and a source position, by the guest's DWARF.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,40 +67,78 @@ impl FrameSymbol {
     }
 }
 
+/// A place in the source, as the guest's compiler named it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SourceLocation {
+    pub(crate) file: String,
+    pub(crate) line: Option<u32>,
+    pub(crate) column: Option<u32>,
+}
+
 /// A module's DWARF, parsed as far as it was needed.
 pub(crate) struct SourceMap {
     /// `None` if the module's DWARF is unusable. The parser's caches are not `Sync`.
-    context: Mutex<Option<Context<Reader>>>,
+    parsed: Mutex<Option<Parsed>>,
+}
+
+/// DWARF that was good enough to begin with.
+pub(crate) struct Parsed {
+    /// Finds functions and lines.
+    pub(crate) context: Context<Reader>,
+    /// The sections.
+    pub(crate) dwarf: Arc<Dwarf<Reader>>,
 }
 
 impl SourceMap {
     /// Reads the index of units; everything else is read when it is asked for.
     pub(crate) fn new(sections: &[(String, Arc<[u8]>)]) -> SourceMap {
-        let context = catch_unwind(|| {
+        let parsed = catch_unwind(|| {
             let load = |id: SectionId| {
                 let found = sections.iter().find(|(name, _)| name == id.name());
                 let bytes = found.map_or_else(Arc::default, |(_, bytes)| bytes.clone());
                 Ok(EndianArcSlice::new(bytes, LittleEndian))
             };
             let dwarf: Result<Dwarf<Reader>, gimli::Error> = Dwarf::load(load);
-            Context::from_dwarf(dwarf.ok()?).ok()
+            let dwarf = Arc::new(dwarf.ok()?);
+            let context = Context::from_arc_dwarf(dwarf.clone()).ok()?;
+            Some(Parsed { context, dwarf })
         });
-        SourceMap { context: Mutex::new(context.unwrap_or(None)) }
+        SourceMap { parsed: Mutex::new(parsed.unwrap_or(None)) }
     }
 
     /// The functions at an address relative to the code section, innermost inlined one first.
     /// Empty if nothing is known.
     pub(crate) fn symbols_at(&self, address: u64) -> Vec<FrameSymbol> {
-        let mut context = self.context.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.with(|parsed| lookup(&parsed.context, address))
+    }
+
+    /// Where the source of the first of these addresses is that has any, be it inlined or not.
+    /// They are relative to the code section.
+    pub(crate) fn first_location(&self, addresses: Range<u64>) -> Option<SourceLocation> {
+        self.with(|parsed| {
+            let Range { start, end } = addresses;
+            let (_, _, place) = parsed.context.find_location_range(start, end).ok()?.next()?;
+            Some(SourceLocation {
+                file: place.file?.into(),
+                // DWARF's 0 means "none".
+                line: place.line.filter(|&line| line > 0),
+                column: place.column.filter(|&column| column > 0),
+            })
+        })
+    }
+
+    /// What `ask` answers, or nothing if the DWARF is unusable.
+    pub(crate) fn with<T: Default>(&self, ask: impl FnOnce(&Parsed) -> T) -> T {
+        let mut parsed = self.parsed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Out of the lock's value, so that a panic loses it.
-        let Some(taken) = context.take() else { return Vec::new() };
+        let Some(taken) = parsed.take() else { return T::default() };
         let found = catch_unwind(AssertUnwindSafe(|| {
-            let symbols = lookup(&taken, address);
-            (taken, symbols)
+            let answer = ask(&taken);
+            (taken, answer)
         }));
-        let Ok((taken, symbols)) = found else { return Vec::new() };
-        *context = Some(taken);
-        symbols
+        let Ok((taken, answer)) = found else { return T::default() };
+        *parsed = Some(taken);
+        answer
     }
 }
 
@@ -115,79 +154,12 @@ fn lookup(context: &Context<Reader>, address: u64) -> Vec<FrameSymbol> {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+
+#[cfg(test)]
 mod tests {
+    use super::fixture::{damaged, sections};
     use super::*;
-    use gimli::constants as dw;
-    use gimli::write::{
-        Address, AttributeValue, DwarfUnit, EndianVec, LineProgram, LineString, Range, RangeList,
-        Sections,
-    };
-    use gimli::{Encoding, Format, LineEncoding};
-
-    /// `outer` at 16..64 of `dir/main.c`, in which `inner` is inlined at 32..48.
-    fn sections() -> Vec<(String, Arc<[u8]>)> {
-        let encoding = Encoding { format: Format::Dwarf32, version: 4, address_size: 4 };
-        let text = |text: &str| LineString::String(text.into());
-        let mut program = LineProgram::new(
-            encoding,
-            LineEncoding::default(),
-            text("dir"),
-            None,
-            text("main.c"),
-            None,
-        );
-        let directory = program.default_directory();
-        let file = program.add_file(text("main.c"), directory, None);
-        program.begin_sequence(Some(Address::Constant(16)));
-        for (offset, line) in [(0, 10), (16, 3), (32, 12)] {
-            let row = program.row();
-            (row.address_offset, row.file, row.line, row.column) = (offset, file, line, 7);
-            program.generate_row();
-        }
-        program.end_sequence(48);
-
-        let mut dwarf = DwarfUnit::new(encoding);
-        dwarf.unit.line_program = program;
-        let range = |begin, length| {
-            RangeList(vec![Range::StartLength { begin: Address::Constant(begin), length }])
-        };
-        let ranges = dwarf.unit.ranges.add(range(16, 48));
-        let string = |text: &str| AttributeValue::String(text.into());
-        let low = |pc| AttributeValue::Address(Address::Constant(pc));
-        let root = dwarf.unit.root();
-        let unit = dwarf.unit.get_mut(root);
-        unit.set(dw::DW_AT_name, string("main.c"));
-        unit.set(dw::DW_AT_comp_dir, string("dir"));
-        unit.set(dw::DW_AT_ranges, AttributeValue::RangeListRef(ranges));
-        unit.set(dw::DW_AT_low_pc, low(0));
-        unit.set(dw::DW_AT_stmt_list, AttributeValue::LineProgramRef);
-        let inner = dwarf.unit.add(root, dw::DW_TAG_subprogram);
-        dwarf.unit.get_mut(inner).set(dw::DW_AT_name, string("_ZN3foo5innerEv"));
-        dwarf.unit.get_mut(inner).set(dw::DW_AT_inline, AttributeValue::Inline(dw::DW_INL_inlined));
-        let outer = dwarf.unit.add(root, dw::DW_TAG_subprogram);
-        let function = dwarf.unit.get_mut(outer);
-        function.set(dw::DW_AT_name, string("outer"));
-        function.set(dw::DW_AT_low_pc, low(16));
-        function.set(dw::DW_AT_high_pc, AttributeValue::Udata(48));
-        let inlined = dwarf.unit.add(outer, dw::DW_TAG_inlined_subroutine);
-        let call = dwarf.unit.get_mut(inlined);
-        call.set(dw::DW_AT_abstract_origin, AttributeValue::UnitRef(inner));
-        call.set(dw::DW_AT_low_pc, low(32));
-        call.set(dw::DW_AT_high_pc, AttributeValue::Udata(16));
-        call.set(dw::DW_AT_call_file, AttributeValue::FileIndex(Some(file)));
-        call.set(dw::DW_AT_call_line, AttributeValue::Udata(11));
-
-        let mut written = Sections::new(EndianVec::new(LittleEndian));
-        dwarf.write(&mut written).unwrap();
-        let mut sections = Vec::new();
-        written
-            .for_each(|id, bytes| {
-                sections.push((id.name().to_string(), bytes.slice().into()));
-                Ok::<(), gimli::write::Error>(())
-            })
-            .unwrap();
-        sections
-    }
 
     #[test]
     fn addresses_are_found_with_their_inlined_functions() {
@@ -200,24 +172,24 @@ mod tests {
         let inlined = [symbol("foo::inner()", 3, Some(7)), symbol("outer", 11, None)];
         assert_eq!(map.symbols_at(40), inlined);
         assert_eq!(map.symbols_at(64), []);
+        let location = |line| {
+            Some(SourceLocation { file: "dir/main.c".into(), line: Some(line), column: Some(7) })
+        };
+        assert_eq!(map.first_location(40..41), location(3));
+        assert_eq!(map.first_location(63..64), location(12));
+        // The first that has any: functions start with their locals, of which DWARF says nothing.
+        assert_eq!(map.first_location(0..17), location(10));
+        assert_eq!((map.first_location(0..16), map.first_location(64..99)), (None, None));
         assert_eq!(map.symbols_at(u64::MAX), []);
     }
 
     #[test]
     fn damaged_sections_give_fewer_answers_and_no_panic() {
-        let whole = sections();
-        for (damaged, (_, bytes)) in whole.iter().enumerate() {
-            for at in 0..bytes.len() {
-                for change in [0x01, 0x80, 0xff] {
-                    let mut copy = whole.clone();
-                    let mut bytes = bytes.to_vec();
-                    bytes[at] ^= change;
-                    copy[damaged].1 = bytes.into();
-                    let map = SourceMap::new(&copy);
-                    for address in [0, 16, 40, 63, 64] {
-                        map.symbols_at(address);
-                    }
-                }
+        for sections in damaged() {
+            let map = SourceMap::new(&sections);
+            for address in [0, 16, 40, 63, 64] {
+                map.symbols_at(address);
+                map.first_location(address..address + 1);
             }
         }
         assert_eq!(SourceMap::new(&[]).symbols_at(16), []);

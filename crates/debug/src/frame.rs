@@ -1,6 +1,7 @@
 //! What a module's names and DWARF say of the place where a frame stands.
 
 use crate::dwarf::{FrameSymbol, SourceMap};
+use std::cell::OnceCell;
 use std::sync::Arc;
 use stillframe_runtime::{CompiledModule, FrameRow};
 
@@ -14,18 +15,28 @@ pub fn symbols_of(row: &FrameRow) -> Vec<FrameSymbol> {
 #[derive(Clone, Debug)]
 pub struct LocalNames<'a> {
     row: &'a FrameRow,
+    /// Those by the guest's DWARF, inner scopes first; looked up when the first is needed.
+    variables: OnceCell<Vec<(u32, String)>>,
 }
 
-/// The names of a frame's locals, from its module's name section.
+/// The names of a frame's locals: from its module's name section, and of the others by the guest's
+/// DWARF. There, a name with `&` in front is that of a variable whose address the local holds.
 pub fn local_names_of(row: &FrameRow) -> LocalNames<'_> {
-    LocalNames { row }
+    LocalNames { row, variables: OnceCell::new() }
 }
 
 impl LocalNames<'_> {
     /// The name of a local, if it has one.
     pub fn get(&self, local: usize) -> Option<String> {
-        let _ = (local, self.row);
-        None
+        let local = u32::try_from(local).ok()?;
+        if let Some(name) = self.row.module().info().local_name(self.row.func_index(), local) {
+            return Some(name.to_string());
+        }
+        let names = self.variables.get_or_init(|| {
+            let look = |map: &SourceMap, address| map.local_names_at(address);
+            with_source_map(self.row, look).unwrap_or_default()
+        });
+        names.iter().find(|(of, _)| *of == local).map(|(_, name)| name.clone())
     }
 }
 
@@ -38,7 +49,7 @@ fn with_source_map<R>(row: &FrameRow, look: impl FnOnce(&SourceMap, u64) -> R) -
 }
 
 /// The module's DWARF, if it has some.
-fn source_map(module: &CompiledModule) -> Option<&SourceMap> {
+pub(crate) fn source_map(module: &CompiledModule) -> Option<&SourceMap> {
     if module.dwarf().is_empty() {
         return None;
     }

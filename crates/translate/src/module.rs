@@ -14,8 +14,8 @@ use stillframe_abi::module::{
 use stillframe_abi::types::{FuncType, GlobalType, MemoryType, Mutability, TableType, ValType};
 use wasmparser::{
     CustomSectionReader, DataKind, ElementItems, ElementKind, ExternalKind, FuncToValidate,
-    FunctionBody, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload, TableInit,
-    TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    FunctionBody, IndirectNameMap, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload,
+    TableInit, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 /// A module whose bodies are still to be validated.
@@ -81,6 +81,7 @@ fn parse_sections(wasm: &[u8]) -> Result<ParsedModule<'_>> {
     // Names can come before the functions that they name.
     let functions = module.info.functions.len();
     module.info.func_names.retain(|(index, _)| (*index as usize) < functions);
+    module.info.local_names.retain(|(index, _, _)| (*index as usize) < functions);
     assign_func_ref_slots(&mut module.info);
     Ok(module)
 }
@@ -191,6 +192,7 @@ impl<'a> ParsedModule<'a> {
             if let Ok(names) = read_names(names) {
                 self.info.name = names.module;
                 self.info.func_names = names.functions;
+                self.info.local_names = names.locals;
             }
         }
     }
@@ -201,6 +203,8 @@ struct Names {
     module: Option<String>,
     /// Ascending by index.
     functions: Vec<(u32, String)>,
+    /// Ascending by function, then by local.
+    locals: Vec<(u32, u32, String)>,
 }
 
 fn read_names(section: NameSectionReader<'_>) -> wasmparser::Result<Names> {
@@ -213,10 +217,24 @@ fn read_names(section: NameSectionReader<'_>) -> wasmparser::Result<Names> {
                     .map(|naming| naming.map(|naming| (naming.index, naming.name.into())))
                     .collect::<wasmparser::Result<_>>()?;
             }
+            // Damage here must not cost the functions their names.
+            Name::Local(locals) => names.locals = read_local_names(locals).unwrap_or_default(),
             _ => {}
         }
     }
     Ok(names)
+}
+
+fn read_local_names(functions: IndirectNameMap<'_>) -> wasmparser::Result<Vec<(u32, u32, String)>> {
+    let mut locals = Vec::new();
+    for function in functions {
+        let function = function?;
+        for naming in function.names {
+            let naming = naming?;
+            locals.push((function.index, naming.index, naming.name.into()));
+        }
+    }
+    Ok(locals)
 }
 
 /// Takes over the import at position `at`.

@@ -217,6 +217,38 @@ fn names_and_dwarf_are_taken_from_the_custom_sections() {
 }
 
 #[test]
+fn names_of_locals_are_kept_by_function() {
+    let info = info(
+        r#"(module
+            (import "a" "f" (func (param $imported i32)))
+            (func (param $first i32) (param i32) (local $third i64))
+            (func)
+            (func (local $only f32)))"#,
+    );
+    assert_eq!(info.local_name(0, 0), Some("imported"));
+    let named: Vec<_> = (0..4).map(|local| info.local_name(1, local)).collect();
+    assert_eq!(named, [Some("first"), None, Some("third"), None]);
+    assert_eq!((info.local_name(2, 0), info.local_name(3, 0)), (None, Some("only")));
+    assert_eq!(info.local_name(4, 0), None);
+}
+
+#[test]
+fn malformed_names_of_locals_cost_the_functions_nothing() {
+    // Functions: 0 is "f". Locals, of function 0: 0 is "x" and then too little; of functions 1 and
+    // 0, which is the wrong order; of function 9, which does not exist.
+    for locals in [
+        r"\02\06\01\00\02\00\01x",
+        r"\02\0b\02\01\01\00\01x\00\01\00\01x",
+        r"\02\06\01\09\01\00\01x",
+    ] {
+        let names = format!(r"\01\04\01\00\01f{locals}");
+        let info = info(&format!(r#"(module (func) (func) (@custom "name" "{names}"))"#));
+        assert_eq!(info.func_name(0), Some("f"), "{locals}");
+        assert_eq!(info.local_names, [], "{locals}");
+    }
+}
+
+#[test]
 fn a_malformed_name_section_is_ignored() {
     for names in [
         // A subsection longer than the section.
