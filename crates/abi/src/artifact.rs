@@ -221,6 +221,8 @@ mod tests {
             fuel: true,
             costs: 7,
             epochs: false,
+            frame_state: FrameState::Live,
+            frame_writes: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a module is run.
 
-use stillframe::{Config, FrameState};
+use stillframe::{Config, FrameState, OptLevel};
 
 /// How to run both sides.
 #[derive(Clone, Debug)]
@@ -9,23 +9,39 @@ pub struct Settings {
     pub frame_state: FrameState,
     /// Whether locals and operands are written at stops, on both sides.
     pub frame_writes: bool,
+    /// Whether code consumes fuel. Otherwise calls stop in host functions and for epochs alone.
+    pub fuel: bool,
     /// Units of fuel for each piece.
     pub slice: u64,
     /// A call is given up when it has consumed so many units.
     pub max_fuel: u64,
+    /// Whether code tests the epoch, and the deadline is reached now and then.
+    pub epochs: bool,
+    /// How code is optimised.
+    pub opt_level: OptLevel,
 }
 
 impl Settings {
     /// Frames of this kind, read only, with stops at all checkpoints.
     pub fn new(frame_state: FrameState) -> Settings {
-        Settings { frame_state, frame_writes: false, slice: 1, max_fuel: 1_500 }
+        Settings {
+            frame_state,
+            frame_writes: false,
+            fuel: true,
+            slice: 1,
+            max_fuel: 1_500,
+            epochs: false,
+            opt_level: OptLevel::Speed,
+        }
     }
 
     /// The engine's settings.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new();
         config
-            .consume_fuel(true)
+            .consume_fuel(self.fuel)
+            .epoch_interruption(self.epochs)
+            .cranelift_opt_level(self.opt_level)
             .frame_state(self.frame_state)
             .frame_writes(self.frame_writes)
             .parallel_compilation(false);

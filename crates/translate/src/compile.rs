@@ -9,7 +9,7 @@
 //! area of a checkpoint's slow path (less than 1 KiB) and a signal frame.
 
 use crate::env::ModuleEnv;
-use crate::frame_state::FunctionState;
+use crate::frame_state::{FunctionState, TooMuchState};
 use crate::func::{Translated, translate_function};
 use crate::points::{PointState, Points};
 use anyhow::{Context as _, Result, anyhow};
@@ -141,6 +141,20 @@ impl Worker {
         validator: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
     ) -> Result<Translated> {
+        let again = FuncToValidate { resources: validator.resources.clone(), ..validator };
+        match self.translate_once(env, validator, body, false) {
+            Err(error) if error.is::<TooMuchState>() => self.translate_once(env, again, body, true),
+            other => other,
+        }
+    }
+
+    fn translate_once(
+        &mut self,
+        env: &ModuleEnv<'_>,
+        validator: FuncToValidate<ValidatorResources>,
+        body: &FunctionBody<'_>,
+        through: bool,
+    ) -> Result<Translated> {
         // An error leaves the builder's context half full.
         let mut builder = std::mem::take(&mut self.builder);
         self.context.clear();
@@ -148,7 +162,8 @@ impl Worker {
         self.context.func.name = ir::UserFuncName::user(0, index);
         let mut validator = validator.into_validator(std::mem::take(&mut self.validator));
         let func = &mut self.context.func;
-        let translated = translate_function(env, index, body, &mut validator, func, &mut builder)?;
+        let translated =
+            translate_function(env, index, body, &mut validator, func, &mut builder, through)?;
         self.validator = validator.into_allocations();
         self.builder = builder;
         Ok(translated)

@@ -18,14 +18,48 @@
 //!
 //! With `frame_writes` a debugger may write to cells, so behind each safepoint code loads again
 //! what it has stored; the values from before are not used any more.
+//!
+//! # Write-through
+//!
+//! Many live locals at many safepoints would make code that grows with the product of the two. What
+//! the stores of a function may cost is bounded by [`BUDGET`]; a function beyond it is translated
+//! again in a mode whose cost is linear: whatever is written is stored at once, so that the cells
+//! hold everything everywhere, and with `frame_writes` locals are read from their cells.
 
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
 use crate::liveness::LocalSet;
 use crate::points::{PointState, Points};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
+use cranelift_codegen::ir::{
+    self, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
+};
+use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
+
+/// What keeping state may cost before a function is translated again in write-through mode: so
+/// much, and [`BUDGET_PER_OPERATOR`] for each operator so far. The unit is about a store.
+const BUDGET: u64 = 50_000;
+const BUDGET_PER_OPERATOR: u64 = 32;
+
+/// Operands that are kept, from the bottom of the stack; those above cannot be read. Compilers make
+/// few; the bound is for what the states of the points take in memory.
+const OPERANDS_MAX: usize = 1000;
+/// The same in write-through mode.
+const OPERANDS_MAX_THROUGH: usize = 50;
+
+/// Keeping the function's state costs too much without write-through.
+#[derive(Debug)]
+pub(crate) struct TooMuchState;
+
+impl fmt::Display for TooMuchState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the frame state exceeds its budget")
+    }
+}
+
+impl std::error::Error for TooMuchState {}
 use stillframe_abi::Trap;
 use stillframe_abi::artifact::FrameState;
 use stillframe_abi::frame_table::{Cell, CellSet, FrameLayout, Readable};
@@ -35,7 +69,7 @@ use stillframe_abi::types::ValType;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
     /// The cells of context and locals whose value is the current one.
-    cells: CellSet,
+    cells: Arc<CellSet>,
     /// By depth: the value that the operand's cell holds.
     operands: Vec<Option<Value>>,
 }
@@ -43,7 +77,9 @@ pub(crate) struct Held {
 impl Held {
     /// Keeps what is held in `other` too, from which control comes as well.
     fn meet(&mut self, other: &Held) {
-        self.cells.intersect(&other.cells);
+        if !Arc::ptr_eq(&self.cells, &other.cells) {
+            Arc::make_mut(&mut self.cells).intersect(&other.cells);
+        }
         self.operands.truncate(other.operands.len());
         for (value, other) in self.operands.iter_mut().zip(&other.operands) {
             if value != other {
@@ -83,12 +119,16 @@ pub(crate) struct StateKeeper {
     pub(crate) held: Rc<Held>,
     /// The states of the function's points.
     states: Vec<Readable>,
-    /// The latest state at a trap, as long as the cells of locals hold the same.
+    /// The latest state, as long as the cells of locals hold the same.
     latest: Option<PointState>,
+    /// Whether what is written is stored at once.
+    through: bool,
+    /// What keeping state has cost so far.
+    spent: u64,
 }
 
 impl StateKeeper {
-    pub(crate) fn new(mode: FrameState) -> StateKeeper {
+    pub(crate) fn new(mode: FrameState, through: bool) -> StateKeeper {
         StateKeeper {
             mode,
             slot: None,
@@ -100,6 +140,8 @@ impl StateKeeper {
             held: Rc::default(),
             states: vec![Readable::default()],
             latest: None,
+            through,
+            spent: 0,
         }
     }
 
@@ -107,6 +149,29 @@ impl StateKeeper {
     /// mode: the cells are where it finds them.
     pub(crate) fn keeps(&self, ty: ValType) -> bool {
         self.mode != FrameState::Off || matches!(ty, ValType::ExternRef | ValType::ExnRef)
+    }
+
+    /// Whether what is written is stored at once.
+    pub(crate) fn writes_through(&self) -> bool {
+        self.through
+    }
+
+    /// How many operands are kept, from the bottom of the stack.
+    fn max_operands(&self) -> usize {
+        if self.through { OPERANDS_MAX_THROUGH } else { OPERANDS_MAX }
+    }
+
+    /// Whether keeping state costs too much, after so many operators.
+    ///
+    /// # Errors
+    ///
+    /// If so.
+    pub(crate) fn check_budget(&self, operators: u32) -> Result<(), TooMuchState> {
+        let budget = BUDGET + BUDGET_PER_OPERATOR * u64::from(operators);
+        match !self.through && self.spent > budget {
+            true => Err(TooMuchState),
+            false => Ok(()),
+        }
     }
 
     /// Whether all locals are kept, also those that are not read any more.
@@ -153,12 +218,16 @@ impl StateKeeper {
         Rc::make_mut(&mut self.held)
     }
 
-    /// Notes that a local gets another value.
-    pub(crate) fn local_written(&mut self, local: u32) {
+    fn set_held(&mut self, cell: u32, is_held: bool) {
+        Arc::make_mut(&mut self.change().cells).set(cell, is_held);
+    }
+
+    /// Notes that a cell does not hold the value of its local any more.
+    fn local_written(&mut self, local: u32) {
         if let Some(&Some(cell)) = self.of_local.get(local as usize)
             && self.held.cells.contains(cell)
         {
-            self.change().cells.set(cell, false);
+            self.set_held(cell, false);
         }
     }
 
@@ -176,6 +245,7 @@ impl StateKeeper {
         {
             return latest;
         }
+        self.spent += (self.held.cells.words() + operands.len()) as u64 / 8;
         self.states.push(Readable { cells: self.held.cells.clone(), operands });
         let state = PointState(self.states.len() as u32 - 1);
         self.latest = Some(state);
@@ -183,7 +253,14 @@ impl StateKeeper {
     }
 
     /// Where the state lies, and the states of the points.
-    pub(crate) fn finish(self, declared: Vec<(u32, ValType)>) -> FunctionState {
+    pub(crate) fn finish(
+        self,
+        func: &mut ir::Function,
+        declared: Vec<(u32, ValType)>,
+    ) -> FunctionState {
+        if let Some(slot) = self.slot {
+            func.sized_stack_slots[slot].size = self.size;
+        }
         let layout = FrameLayout { declared, base: 0, cells: self.cells };
         FunctionState { layout, slot: self.slot, states: self.states }
     }
@@ -207,7 +284,69 @@ impl FuncTranslator<'_> {
         }
         let cell = self.state.new_cell(Cell::Context, false);
         self.store_cell(cell, self.vmctx);
-        self.state.change().cells.set(cell, true);
+        self.state.set_held(cell, true);
+    }
+
+    /// In write-through mode: stores all locals, which have their first values.
+    pub(crate) fn keep_all_locals(&mut self) {
+        if self.state.through {
+            (0..self.locals.len() as u32).for_each(|local| self.save_local(local));
+        }
+    }
+
+    /// Gives a local another value.
+    pub(crate) fn write_local(&mut self, local: u32, value: Value) {
+        let (var, ty) = self.locals[local as usize];
+        self.builder.def_var(var, value);
+        match self.state.through && self.state.keeps(ty) {
+            true => {
+                let cell = self.state.cell_of_local(local, ty);
+                self.store_cell(cell, value);
+            }
+            false => self.state.local_written(local),
+        }
+    }
+
+    /// The value of a local.
+    pub(crate) fn read_local(&mut self, local: u32) -> Value {
+        let (var, ty) = self.locals[local as usize];
+        match self.env.frame_writes && self.state.through && self.state.keeps(ty) {
+            true => {
+                let cell = self.state.cell_of_local(local, ty);
+                self.load_cell(cell, ty)
+            }
+            false => self.builder.use_var(var),
+        }
+    }
+
+    /// In write-through mode, the cell of an operand, if it is kept.
+    fn through_cell(&mut self, depth: usize) -> Option<u32> {
+        let ty = self.stack.types()[depth];
+        let kept = self.state.through && self.state.keeps(ty) && depth < self.state.max_operands();
+        kept.then(|| self.state.cell_of_operand(depth, ty))
+    }
+
+    /// Notes that the operand at a depth is new.
+    pub(crate) fn operand_pushed(&mut self, depth: usize, value: Value) {
+        match self.through_cell(depth) {
+            Some(cell) => self.store_cell(cell, value),
+            None if self.env.frame_writes => self.set_operand(depth, value),
+            None => {}
+        }
+    }
+
+    /// The operand at a depth, bottom first.
+    pub(crate) fn operand(&mut self, depth: usize) -> Value {
+        if !self.env.frame_writes {
+            return self.stack.values()[depth];
+        }
+        match self.through_cell(depth) {
+            Some(cell) => {
+                let ty = self.stack.types()[depth];
+                self.load_cell(cell, ty)
+            }
+            None => self.use_operand(depth),
+        }
     }
 
     /// The locals that are kept at a safepoint before the current operator.
@@ -228,7 +367,7 @@ impl FuncTranslator<'_> {
         if !self.state.held.cells.contains(cell) {
             let value = self.builder.use_var(var);
             self.store_cell(cell, value);
-            self.state.change().cells.set(cell, true);
+            self.state.set_held(cell, true);
         }
     }
 
@@ -236,11 +375,18 @@ impl FuncTranslator<'_> {
     /// locals that are kept.
     fn save(&mut self) -> LocalSet {
         self.note_trap_state();
+        if self.state.through {
+            return LocalSet::empty(0);
+        }
         let kept = self.kept_locals();
+        let mut count = 0;
         for local in kept.iter() {
             self.save_local(local);
+            count += 1;
         }
-        for depth in 0..self.stack.len() {
+        let operands = self.stack.len().min(self.state.max_operands());
+        self.state.spent += (count + operands as u64) / 8;
+        for depth in 0..operands {
             let ty = self.stack.types()[depth];
             if !self.state.keeps(ty) {
                 continue;
@@ -264,7 +410,11 @@ impl FuncTranslator<'_> {
     fn saved_state(&mut self) -> PointState {
         let operands = match self.state.mode {
             FrameState::Off => Vec::new(),
-            _ => self.stack.types().iter().copied().map(Some).collect(),
+            _ => {
+                let max = self.state.max_operands();
+                let kept = |(depth, &ty): (usize, &ValType)| (depth < max).then_some(ty);
+                self.stack.types().iter().enumerate().map(kept).collect()
+            }
         };
         self.state.state(operands)
     }
@@ -273,6 +423,9 @@ impl FuncTranslator<'_> {
     /// hold it.
     fn held_state(&mut self, count: usize) -> PointState {
         let operand = |depth: usize| {
+            if self.state.through {
+                return (depth < OPERANDS_MAX_THROUGH).then(|| self.stack.types()[depth]);
+            }
             let held = self.state.held.operands.get(depth).copied().flatten();
             // With writes, an operand is a variable, and which value it has is not at hand.
             let is_held = held == Some(self.stack.values()[depth]) && !self.env.frame_writes;
@@ -294,11 +447,11 @@ impl FuncTranslator<'_> {
     /// Behind a call that has returned, in a frame that shows these locals and all operands: loads
     /// again what may have been written.
     pub(crate) fn behind_call(&mut self, kept: &LocalSet) {
-        if !self.env.frame_writes {
+        if !self.env.frame_writes || self.state.through {
             return;
         }
         self.reload_locals(kept);
-        for depth in 0..self.stack.len() {
+        for depth in 0..self.stack.len().min(self.state.max_operands()) {
             let ty = self.stack.types()[depth];
             if self.state.keeps(ty) {
                 let cell = self.state.cell_of_operand(depth, ty);
@@ -336,7 +489,7 @@ impl FuncTranslator<'_> {
 
     /// In the handler of calls: loads again what may have been written at any of them.
     pub(crate) fn reload_held(&mut self) {
-        if !self.env.frame_writes {
+        if !self.env.frame_writes || self.state.through {
             return;
         }
         for local in 0..self.state.of_local.len() {
@@ -367,6 +520,9 @@ impl FuncTranslator<'_> {
     /// Before a loop whose parameters were popped: stores what is the same in all of its rounds, if
     /// there are calls in it; behind this, what its body writes is not held.
     pub(crate) fn enter_loop_state(&mut self) {
+        if self.state.through {
+            return;
+        }
         let height = self.stack.len();
         if let Some(liveness) = &mut self.liveness {
             let (has_call, writes) = liveness.in_loop(self.operator);
@@ -377,6 +533,7 @@ impl FuncTranslator<'_> {
                 stable.iter().for_each(|local| self.save_local(local));
             }
             writes.iter().for_each(|&local| self.state.local_written(local));
+            self.state.spent += writes.len() as u64 / 8;
         }
         self.state.change().operands.truncate(height);
     }
@@ -460,10 +617,10 @@ impl FuncTranslator<'_> {
     }
 
     fn store_cell(&mut self, cell: u32, value: Value) {
+        self.state.spent += 1;
         let slot = self.slot();
         let offset = self.state.offsets[cell as usize] as i32;
         self.builder.ins().stack_store(types::I64, value, slot, offset);
-        self.builder.func.sized_stack_slots[slot].size = self.state.size;
     }
 
     fn load_cell(&mut self, cell: u32, ty: ValType) -> Value {

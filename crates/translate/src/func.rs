@@ -7,7 +7,7 @@
 //! operands are variables too.
 
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
-use crate::frame_state::{FunctionState, StateKeeper};
+use crate::frame_state::{FunctionState, StateKeeper, TooMuchState};
 use crate::liveness::Liveness;
 use crate::metering::{OpenRun, Stretch};
 use crate::operands::OperandStack;
@@ -100,7 +100,8 @@ impl Contents {
 ///
 /// # Errors
 ///
-/// If the body is malformed or not valid.
+/// If the body is malformed or not valid; [`TooMuchState`](crate::frame_state::TooMuchState), unless
+/// frame state is written `through`.
 pub(crate) fn translate_function(
     env: &ModuleEnv<'_>,
     index: u32,
@@ -108,6 +109,7 @@ pub(crate) fn translate_function(
     validator: &mut FuncValidator<impl WasmModuleResources>,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
+    through: bool,
 ) -> Result<Translated> {
     let ty = env.info.func_type(index);
     func.signature = wasm_signature(ty);
@@ -130,7 +132,7 @@ pub(crate) fn translate_function(
         pc: WasmPc(0),
         operator: 0,
         first_point: ir::SourceLoc::new(0),
-        state: StateKeeper::new(env.frame_state),
+        state: StateKeeper::new(env.frame_state, through),
         liveness: None,
         run: None,
         stretch: Stretch::default(),
@@ -143,8 +145,9 @@ pub(crate) fn translate_function(
     }
     let (contents, declared) = t.translate_body(index, body, validator)?;
     let FuncTranslator { builder, points, state, .. } = t;
+    let state = state.finish(builder.func, declared);
     builder.finalize(env.isa.frontend_config());
-    Ok(Translated { points, state: state.finish(declared), calls: contents.has_call })
+    Ok(Translated { points, state, calls: contents.has_call })
 }
 
 impl FuncTranslator<'_> {
@@ -175,15 +178,16 @@ impl FuncTranslator<'_> {
             }
         }
 
-        if self.locals.iter().any(|&(_, ty)| self.state.keeps(ty)) {
+        if !self.state.writes_through() && self.locals.iter().any(|&(_, ty)| self.state.keeps(ty)) {
             let liveness = Liveness::of(body, self.locals.len(), self.state.keeps_all())?;
-            self.liveness = Some(liveness);
+            self.liveness = Some(liveness.ok_or(TooMuchState)?);
         }
         let mut ops = body.get_operators_reader()?;
         let start = WasmPc(ops.original_position() as u32);
         let loc = self.points.start_point(start, None);
         self.builder.set_srcloc(loc);
         self.keep_context();
+        self.keep_all_locals();
         if contents.has_loop || contents.has_call {
             self.checkpoint();
         }
@@ -195,6 +199,7 @@ impl FuncTranslator<'_> {
             validator.op(u64::from(pc.0), &op)?;
             self.translate_operator(&op, pc)?;
             self.operator += 1;
+            self.state.check_budget(self.operator)?;
         }
         ops.finish()?;
         Ok((contents, declared))
@@ -255,9 +260,7 @@ impl FuncTranslator<'_> {
     /// Pushes a value of this type.
     pub(crate) fn push_as(&mut self, value: Value, ty: ValType) {
         self.stack.push(value, ty);
-        if self.env.frame_writes {
-            self.set_operand(self.stack.len() - 1, value);
-        }
+        self.operand_pushed(self.stack.len() - 1, value);
     }
 
     /// Pushes values of these types.
@@ -267,15 +270,10 @@ impl FuncTranslator<'_> {
         }
     }
 
-    /// The operand at a depth, bottom first.
-    pub(crate) fn operand(&mut self, depth: usize) -> Value {
-        match self.env.frame_writes {
-            true => {
-                let var = self.operand_var(depth);
-                self.builder.use_var(var)
-            }
-            false => self.stack.values()[depth],
-        }
+    /// With `frame_writes`: the operand at a depth, as it is now.
+    pub(crate) fn use_operand(&mut self, depth: usize) -> Value {
+        let var = self.operand_var(depth);
+        self.builder.use_var(var)
     }
 
     /// The `n` topmost operands.

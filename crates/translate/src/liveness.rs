@@ -21,6 +21,11 @@
 use anyhow::Result;
 use wasmparser::{Catch, FunctionBody, Operator};
 
+/// Words of all sets of a function, at most.
+const WORDS_MAX: usize = 4 << 20;
+/// Passes, at most.
+const PASSES_MAX: usize = 20;
+
 /// A set of locals, as bits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LocalSet {
@@ -213,17 +218,29 @@ pub(crate) struct Liveness {
 
 impl Liveness {
     /// Analyses a body that may turn out not to be valid: then the sets mean nothing. If `all`,
-    /// all locals count as live everywhere.
+    /// all locals count as live everywhere. `None` if it would take too long or too much memory.
     ///
     /// # Errors
     ///
     /// If the body is malformed.
-    pub(crate) fn of(body: &FunctionBody<'_>, locals: usize, all: bool) -> Result<Liveness> {
+    pub(crate) fn of(
+        body: &FunctionBody<'_>,
+        locals: usize,
+        all: bool,
+    ) -> Result<Option<Liveness>> {
         let events = Events::scan(body)?;
         let before = if all { Vec::new() } else { vec![Vec::new(); events.list.len()] };
         let mut liveness = Liveness { events, locals, all, before, cursor: 0, next_loop: 0 };
-        while !all && liveness.pass() {}
-        Ok(liveness)
+        if all {
+            return Ok(Some(liveness));
+        }
+        let is_control = |event: &Event| !matches!(event, Event::Get(_) | Event::Set(_));
+        let control = liveness.events.list.iter().filter(|(_, event)| is_control(event)).count();
+        if control.saturating_mul(locals / 64) > WORDS_MAX {
+            return Ok(None);
+        }
+        let finished = (0..PASSES_MAX).any(|_| !liveness.pass());
+        Ok(finished.then_some(liveness))
     }
 
     /// One pass backwards. Returns whether a loop's header has more live locals than before.
@@ -381,7 +398,7 @@ mod tests {
             Payload::CodeSectionEntry(body) => Some(body),
             _ => None,
         });
-        let mut liveness = Liveness::of(&body.unwrap(), locals, false).unwrap();
+        let mut liveness = Liveness::of(&body.unwrap(), locals, false).unwrap().unwrap();
         (0..liveness.events.operators).map(|op| liveness.before(op).iter().collect()).collect()
     }
 

@@ -15,6 +15,7 @@
 
 use super::bytes::{read_u8, read_varint, unzigzag, write_varint, zigzag};
 use crate::types::ValType;
+use std::sync::Arc;
 
 /// Whose value a cell holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -47,26 +48,18 @@ pub struct FrameLayout {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Readable {
     /// The cells of context and locals that hold their values.
-    pub cells: CellSet,
+    pub cells: Arc<CellSet>,
     /// The operands, from the bottom: the type of one whose cell holds it, and `None` for one that
     /// cannot be read. A call, and an operator that traps, have taken theirs.
     pub operands: Vec<Option<ValType>>,
 }
 
 /// A set of cells, by their position in [`FrameLayout::cells`].
-#[derive(Clone, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct CellSet {
     /// Bits; never a zero word at the end.
     words: Vec<u64>,
 }
-
-impl PartialEq for CellSet {
-    fn eq(&self, other: &CellSet) -> bool {
-        self.words == other.words
-    }
-}
-
-impl Eq for CellSet {}
 
 impl CellSet {
     /// Whether the cell is in the set.
@@ -88,6 +81,11 @@ impl CellSet {
             *word &= !bit;
             self.trim();
         }
+    }
+
+    /// How large the set is in memory, in words.
+    pub fn words(&self) -> usize {
+        self.words.len()
     }
 
     /// Takes out what is not in `other` as well.
@@ -217,12 +215,7 @@ pub(super) fn changes(before: &Readable, state: &Readable) -> u8 {
 
 pub(super) fn encode_changes(before: &Readable, state: &Readable, out: &mut Vec<u8>) {
     if before.cells != state.cells {
-        write_varint(out, before.cells.differences(&state.cells).count() as u64);
-        let mut last = 0;
-        for cell in before.cells.differences(&state.cells) {
-            write_varint(out, u64::from(cell - last));
-            last = cell;
-        }
+        encode_cells(&before.cells, &state.cells, out);
     }
     if before.operands != state.operands {
         let same = before.operands.iter().zip(&state.operands).take_while(|(a, b)| a == b).count();
@@ -232,17 +225,53 @@ pub(super) fn encode_changes(before: &Readable, state: &Readable, out: &mut Vec<
     }
 }
 
+/// Writes the cells that are in one set and not in the other: one by one, or as runs if that is
+/// shorter.
+fn encode_cells(before: &CellSet, state: &CellSet, out: &mut Vec<u8>) {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut count = 0u64;
+    for cell in before.differences(state) {
+        count += 1;
+        match runs.last_mut() {
+            Some((start, len)) if *start + *len == cell => *len += 1,
+            _ => runs.push((cell, 1)),
+        }
+    }
+    let as_runs = (runs.len() as u64) * 2 < count;
+    let items = if as_runs { runs.len() as u64 } else { count };
+    write_varint(out, items << 1 | u64::from(as_runs));
+    let mut last = 0;
+    for (start, len) in runs {
+        write_varint(out, u64::from(start - last));
+        last = start + len - 1;
+        match as_runs {
+            true => write_varint(out, u64::from(len - 1)),
+            false => (1..len).for_each(|_| write_varint(out, 1)),
+        }
+    }
+}
+
+/// Reads what [`encode_cells`] has written.
+fn decode_cells(cells: &mut CellSet, bytes: &mut &[u8]) -> Option<()> {
+    let head = read_varint(bytes)?;
+    let (items, as_runs) = (head >> 1, head & 1 != 0);
+    let mut last = 0u64;
+    for _ in 0..items {
+        last = last.checked_add(read_varint(bytes)?)?;
+        let more = if as_runs { read_varint(bytes)? } else { 0 };
+        let end = last.checked_add(more).filter(|&end| end < u64::from(MAX_CELLS))?;
+        for cell in last as u32..=end as u32 {
+            let is_in = cells.contains(cell);
+            cells.set(cell, !is_in);
+        }
+        last = end;
+    }
+    Some(())
+}
+
 pub(super) fn decode_changes(marks: u8, state: &mut Readable, bytes: &mut &[u8]) -> Option<()> {
     if marks & CELLS_CHANGED != 0 {
-        let mut last = 0u32;
-        for _ in 0..read_varint(bytes)? {
-            last = last.checked_add(u32::try_from(read_varint(bytes)?).ok()?)?;
-            if last >= MAX_CELLS {
-                return None;
-            }
-            let is_in = state.cells.contains(last);
-            state.cells.set(last, !is_in);
-        }
+        decode_cells(Arc::make_mut(&mut state.cells), bytes)?;
     }
     if marks & OPERANDS_CHANGED != 0 {
         let same = usize::try_from(read_varint(bytes)?).ok()?;
@@ -327,6 +356,32 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), [64]);
         set.set(64, false);
         assert_eq!(set, CellSet::default());
+    }
+
+    #[test]
+    fn changes_round_trip_as_runs_and_one_by_one() {
+        let set = |cells: &[u32]| {
+            let mut set = CellSet::default();
+            cells.iter().for_each(|&cell| set.set(cell, true));
+            set
+        };
+        let many: Vec<u32> = (3..5000).collect();
+        let odd: Vec<u32> = (0..500).map(|i| 2 * i + 1).collect();
+        let mixed: Vec<u32> = (0..9).chain([20, 22]).chain(63..66).collect();
+        let sets = [set(&[]), set(&[0]), set(&many), set(&odd), set(&mixed)];
+        for before in &sets {
+            for after in &sets {
+                let mut bytes = Vec::new();
+                encode_cells(before, after, &mut bytes);
+                let (mut rest, mut cells) = (&bytes[..], before.clone());
+                assert_eq!(decode_cells(&mut cells, &mut rest), Some(()));
+                assert_eq!(&cells, after);
+                assert!(rest.is_empty());
+            }
+        }
+        let mut bytes = Vec::new();
+        encode_cells(&sets[0], &sets[2], &mut bytes);
+        assert!(bytes.len() < 8, "a run is short");
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //!     varint          number d of blocks after the first
 //!     [3 × u32; d]    of each block's first row the native offset and the wasm pc, and where the
 //!                     block starts in the rows
-//!     rows            in ascending native offset, in blocks of 32:
+//!     rows            in ascending native offset, in blocks of at least 32:
 //!       varint        native offset − that of the row before (in a first block's first row: − 0)
 //!       varint        zigzag(wasm pc − that of the row before (first: − body start))
 //!       u8            bits 0..5: 0 for a call, 31 for a call with a handler, else the trap's code
@@ -27,14 +27,17 @@
 //!                     bit 7: a refund follows
 //!       2 × varint    the handler's offset and frame size, if it is a call with one
 //!       varint        the refund, if so marked
-//!       cells         if so marked: how many changed, and the gaps between them as varints
+//!       cells         if so marked: what changed, as varints: twice the number of items, and 1
+//!                     more if these are runs; then for each the gap to the cell before, and for a
+//!                     run how many cells follow its first
 //!       operands      if so marked: varint how many of the row before stay, varint how many come
 //!                     on top, and a byte for each of these
 //! ```
 //!
 //! A block's first row is coded against nothing: no readable cells and no operands; its native
 //! offset and wasm pc are against those in the directory. So a row is found by reading at most one
-//! block.
+//! block. A block goes on beyond 32 rows until it is several times as long as the list of readable
+//! cells that the next one has to start with.
 //!
 //! Native offsets count from the function's first byte, wasm pcs from the start of the wasm file.
 //! Two rows can have the same native offset: a call's return address can be a trapping
@@ -110,8 +113,11 @@ const REFUND: u8 = 0x80;
 
 const _: () = assert!(Trap::ALL.len() < WITH_HANDLER as usize);
 
-/// Rows in a block.
+/// Rows in a block, at least.
 const BLOCK: usize = 32;
+/// How many times as long a block must be, in bytes, as what the next one must say of its first
+/// row's state.
+const BLOCK_RATIO: usize = 4;
 /// Bytes of a block's entry in the directory.
 const ENTRY: usize = 12;
 
@@ -169,27 +175,29 @@ pub fn encode_function(
     out.append(&mut encoded);
 
     let nothing = Readable::default();
+    let (mut native, mut pc, mut before) = (0, body_start.0, &nothing);
     let mut directory = Vec::new();
-    let mut last = None;
-    for (i, block) in rows.chunks(BLOCK).enumerate() {
-        let (first, _) = block[0];
-        let (mut native, mut pc) = (0, body_start.0);
-        if i > 0 {
-            (native, pc) = (first.native.0, first.wasm_pc.0);
-            for word in [native, pc, encoded.len() as u32] {
-                directory.extend_from_slice(&word.to_le_bytes());
+    // Of the block that is being written: its rows, and where it starts.
+    let (mut in_block, mut start) = (0, 0);
+    for &(row, state) in rows {
+        assert!(row.native.0 >= native, "frame table rows must ascend");
+        if in_block >= BLOCK {
+            let mut head = Vec::new();
+            encode_changes(&nothing, state, &mut head);
+            if encoded.len() - start >= BLOCK_RATIO * head.len() {
+                (native, pc, before) = (row.native.0, row.wasm_pc.0, &nothing);
+                (in_block, start) = (0, encoded.len());
+                for word in [native, pc, start as u32] {
+                    directory.extend_from_slice(&word.to_le_bytes());
+                }
             }
         }
-        let mut before = &nothing;
-        for &(row, state) in block {
-            assert!(Some(row.native) >= last, "frame table rows must ascend");
-            last = Some(row.native);
-            write_varint(&mut encoded, u64::from(row.native.0 - native));
-            write_varint(&mut encoded, zigzag(i64::from(row.wasm_pc.0) - i64::from(pc)));
-            encode_kind(row.kind, changes(before, state), &mut encoded);
-            encode_changes(before, state, &mut encoded);
-            (native, pc, before) = (row.native.0, row.wasm_pc.0, state);
-        }
+        in_block += 1;
+        write_varint(&mut encoded, u64::from(row.native.0 - native));
+        write_varint(&mut encoded, zigzag(i64::from(row.wasm_pc.0) - i64::from(pc)));
+        encode_kind(row.kind, changes(before, state), &mut encoded);
+        encode_changes(before, state, &mut encoded);
+        (native, pc, before) = (row.native.0, row.wasm_pc.0, state);
     }
     write_varint(&mut out, (directory.len() / ENTRY) as u64);
     out.append(&mut directory);
@@ -312,7 +320,7 @@ impl<'a> FunctionFrames<'a> {
         let mut rows = Rows {
             bytes: self.rows,
             directory: self.directory,
-            left: BLOCK,
+            len: self.rows.len(),
             native: 0,
             pc: self.body_start.0,
             state: Readable::default(),
@@ -378,8 +386,8 @@ pub struct Rows<'a> {
     bytes: &'a [u8],
     /// The blocks that come after this one.
     directory: &'a [u8],
-    /// Rows left of this block.
-    left: usize,
+    /// Bytes of all rows.
+    len: usize,
     native: u32,
     pc: u32,
     state: Readable,
@@ -391,13 +399,19 @@ impl Rows<'_> {
         &self.state
     }
 
-    /// Goes on with the next block, if there is one.
+    /// Goes on with the next block, of the first entry of the directory.
     fn start_block(&mut self) -> Option<()> {
         let (entry, rest) = self.directory.split_at_checked(ENTRY)?;
         (self.native, self.pc) = (read_u32(entry)?, read_u32(&entry[4..])?);
-        (self.directory, self.left) = (rest, BLOCK);
+        self.directory = rest;
         self.state = Readable::default();
         Some(())
+    }
+
+    /// Whether the next row is the first of the next block.
+    fn ends_block(&self) -> bool {
+        let next = self.directory.get(8..).and_then(read_u32);
+        next.is_some_and(|start| self.len - self.bytes.len() >= start as usize)
     }
 }
 
@@ -405,10 +419,9 @@ impl Iterator for Rows<'_> {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
-        if self.left == 0 {
+        if self.ends_block() {
             self.start_block()?;
         }
-        self.left -= 1;
         let native = u32::try_from(read_varint(&mut self.bytes)?).ok()?;
         self.native = self.native.checked_add(native)?;
         let pc = i64::from(self.pc).checked_add(unzigzag(read_varint(&mut self.bytes)?))?;
@@ -441,9 +454,9 @@ mod tests {
     }
 
     fn state(cells: &[u32], operands: &[Option<ValType>]) -> Readable {
-        let mut state = Readable { operands: operands.to_vec(), ..Readable::default() };
-        cells.iter().for_each(|&cell| state.cells.set(cell, true));
-        state
+        let mut set = CellSet::default();
+        cells.iter().for_each(|&cell| set.set(cell, true));
+        Readable { cells: set.into(), operands: operands.to_vec() }
     }
 
     fn oob(refund: u64) -> RowKind {

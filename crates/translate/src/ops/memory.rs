@@ -258,6 +258,7 @@ pub(crate) mod tests {
                 &mut validator.into_validator(Default::default()),
                 &mut func,
                 &mut Default::default(),
+                false,
             )
             .unwrap();
             functions.push(func);

@@ -20,20 +20,17 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             return true;
         }
         Operator::LocalGet { local_index } => {
-            let (var, ty) = t.locals[local_index as usize];
-            ty_of_value = Some(ty);
-            t.builder.use_var(var)
+            ty_of_value = Some(t.locals[local_index as usize].1);
+            t.read_local(local_index)
         }
         Operator::LocalSet { local_index } => {
             let value = t.pop();
-            t.builder.def_var(t.locals[local_index as usize].0, value);
-            t.state.local_written(local_index);
+            t.write_local(local_index, value);
             return true;
         }
         Operator::LocalTee { local_index } => {
             let value = t.top(1)[0];
-            t.builder.def_var(t.locals[local_index as usize].0, value);
-            t.state.local_written(local_index);
+            t.write_local(local_index, value);
             return true;
         }
         Operator::GlobalGet { global_index } => {
