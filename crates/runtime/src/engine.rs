@@ -2,6 +2,7 @@
 
 use crate::arch;
 use crate::code::{self, CodeMemory, CodeOwner};
+use crate::gdb_jit::Registration;
 use crate::stack::StackPool;
 use crate::types::TypeRegistry;
 use anyhow::Result;
@@ -64,6 +65,21 @@ pub trait TrampolineProvider: Send + Sync {
     ///
     /// If the code generator fails.
     fn trampolines(&self, ty: &FuncType) -> Result<TrampolineCode>;
+
+    /// Hears that these trampolines were put at `address`, and can tell debuggers of them for as
+    /// long as they are there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot do what it is there for.
+    fn published(
+        &self,
+        _ty: &FuncType,
+        _code: &TrampolineCode,
+        _address: usize,
+    ) -> Result<Option<Registration>> {
+        Ok(None)
+    }
 }
 
 /// Addresses of the trampolines of a type. Valid while the engine lives.
@@ -98,7 +114,11 @@ struct TrampolineCache {
 
 /// The code of one type's trampolines, registered: a host trampoline with very many parameters
 /// tests the stack limit, which is all that can trap there.
-struct TrampolineOwner(CodeMemory);
+struct TrampolineOwner {
+    /// Of the code, so it goes before that does.
+    _registration: Option<Registration>,
+    code: CodeMemory,
+}
 
 impl CodeOwner for TrampolineOwner {}
 
@@ -168,8 +188,10 @@ impl EngineShared {
         }
         let ty = self.types.get(id).expect("a type id of this engine");
         let made = self.provider.trampolines(&ty)?;
-        let owner = Arc::new(TrampolineOwner(CodeMemory::publish(&made.text)?));
-        let code = &owner.0;
+        let code = CodeMemory::publish(&made.text)?;
+        let registration = self.provider.published(&ty, &made, code.range().start)?;
+        let owner = Arc::new(TrampolineOwner { _registration: registration, code });
+        let code = &owner.code;
         let trampolines =
             Trampolines { entry: code.address(made.entry), host: code.address(made.host) };
         let registered: Weak<TrampolineOwner> = Arc::downgrade(&owner);

@@ -87,6 +87,16 @@ impl Instance {
         self.context.base.as_ptr() as usize
     }
 
+    /// By index, imported ones first.
+    pub(crate) fn memories(&self) -> &[MemoryHandle] {
+        &self.memories
+    }
+
+    /// By index, imported ones first.
+    pub(crate) fn globals(&self) -> &[GlobalHandle] {
+        &self.globals
+    }
+
     pub(crate) fn memory(&self, index: u32) -> MemoryHandle {
         self.memories[index as usize]
     }

@@ -9,6 +9,7 @@
 //!   host        host functions               resumable   calls that stopped and can go on
 //!   metering    fuel and epochs              builtins    what generated code calls
 //!   exceptions  who catches what             frames      frozen stacks: walks, handles, traces
+//!   gdb_jit     telling debuggers of code    perf        what profilers' files need
 //!   memory image table types value limiter   mapping     owned address space
 //!                                            arch        everything that knows the processor
 //! ```
@@ -27,8 +28,10 @@ mod code;
 mod engine;
 mod exceptions;
 mod frames;
+mod gdb_jit;
 mod host;
 mod image;
+mod inspect;
 mod instance;
 mod limiter;
 mod mapping;
@@ -36,6 +39,7 @@ mod memory;
 mod metering;
 mod module;
 mod objects;
+mod perf;
 mod resumable;
 mod stack;
 mod store;
@@ -51,11 +55,13 @@ pub use frames::{
     ActivationId, FrameCacheStats, FrameError, FrameHandle, FrameRow, FrameValue, Frames, Trace,
     TraceFrame,
 };
+pub use gdb_jit::Registration;
 pub use host::{AsyncHostClosure, HostCall, HostCaller, HostClosure, HostCode};
 pub use instance::InstantiateError;
 pub use limiter::{LimiterFn, ResourceLimiter};
 pub use metering::{EpochAction, EpochAnswer, EpochCallback};
 pub use module::{CodePosition, CompiledModule};
+pub use perf::{PerfMarker, monotonic_nanos, thread_id};
 pub use resumable::{Cause, HostFuture, HostSite, NotResumed, Outcome, Refusal, SuspendedCall};
 pub use store::{
     ExnHandle, ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle,

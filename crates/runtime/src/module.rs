@@ -3,12 +3,15 @@
 use crate::code::{self, CodeMemory, CodeOwner};
 use crate::engine::EngineShared;
 use crate::frames::FunctionLayout;
+use crate::gdb_jit::Registration;
 use crate::image::MemoryImage;
 use anyhow::{Context, Result, ensure};
 use std::any::Any;
 use std::sync::{Arc, OnceLock, Weak};
 use stillframe_abi::artifact::{Artifact, CompileSettings, FrameState};
-use stillframe_abi::frame_table::{FrameTable, FunctionFrames, NativeOffset, Readable, Row, WasmPc};
+use stillframe_abi::frame_table::{
+    FrameTable, FunctionFrames, NativeOffset, Readable, Row, Rows, WasmPc,
+};
 use stillframe_abi::module::ModuleInfo;
 use stillframe_abi::vmctx::VMOffsets;
 
@@ -20,6 +23,8 @@ pub struct CompiledModule {
     offsets: VMOffsets,
     /// Engine-wide ids of `info.types`; instances point here.
     type_ids: Box<[u32]>,
+    /// Of the code, so it goes before that does.
+    registration: OnceLock<Registration>,
     code: CodeMemory,
     text_len: usize,
     frame_table: Vec<u8>,
@@ -97,6 +102,7 @@ impl CompiledModule {
             info,
             type_ids,
             text_len: text.len(),
+            registration: OnceLock::new(),
             code,
             frame_table,
             data,
@@ -133,6 +139,22 @@ impl CompiledModule {
         self.debug_cache.get_or_init(make)
     }
 
+    /// Keeps debuggers informed of the module's code while it is mapped. A second registration is
+    /// dropped.
+    pub fn keep_registered(&self, registration: Registration) {
+        let _ = self.registration.set(registration);
+    }
+
+    /// The machine code, where it is run.
+    pub fn text(&self) -> &[u8] {
+        &self.code.text()[..self.text_len]
+    }
+
+    /// The frame table's rows of a defined function.
+    pub fn rows(&self, defined: usize) -> Rows<'_> {
+        self.function_frames(defined).rows()
+    }
+
     /// Bytes of machine code.
     pub fn code_size(&self) -> usize {
         self.text_len
@@ -148,7 +170,7 @@ impl CompiledModule {
         Artifact {
             settings: self.settings.clone(),
             info: self.info.clone(),
-            text: self.code.text()[..self.text_len].to_vec(),
+            text: self.text().to_vec(),
             frame_table: self.frame_table.clone(),
             data: self.data.clone(),
             dwarf: self.dwarf.iter().map(|(name, bytes)| (name.clone(), bytes.to_vec())).collect(),
@@ -208,7 +230,8 @@ impl CompiledModule {
     /// Where the state of a defined function's frames lies.
     pub(crate) fn function_layout(&self, defined: usize) -> &FunctionLayout {
         let functions = self.info.code.len();
-        let layouts = self.layouts.get_or_init(|| (0..functions).map(|_| OnceLock::new()).collect());
+        let layouts =
+            self.layouts.get_or_init(|| (0..functions).map(|_| OnceLock::new()).collect());
         layouts[defined].get_or_init(|| {
             let func = (defined + self.info.num_imported_functions) as u32;
             let params = self.info.func_type(func).params();

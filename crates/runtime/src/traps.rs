@@ -229,7 +229,12 @@ fn leave_wasm(signal: i32, address: usize, context: &mut libc::ucontext_t) -> bo
     if limits.last_wasm_exit_pc.get() != 0 || !code::is_code(regs.pc) {
         return false;
     }
-    state.fault.set(Some(Fault { pc: regs.pc, signal, address, first_argument: regs.first_argument }));
+    state.fault.set(Some(Fault {
+        pc: regs.pc,
+        signal,
+        address,
+        first_argument: regs.first_argument,
+    }));
     limits.last_wasm_exit_pc.set(regs.pc);
     limits.last_wasm_exit_fp.set(regs.fp);
     if state.metered {

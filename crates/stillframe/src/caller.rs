@@ -3,8 +3,8 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut, reading, writing};
 use crate::engine::Engine;
 use crate::error::not_metered;
-use crate::frame::Frames;
 use crate::externs::Extern;
+use crate::frame::Frames;
 use crate::instance::Instance;
 use crate::limits::RuntimeLimits;
 use crate::store::StoreData;

@@ -18,6 +18,34 @@ use stillframe_translate::{CompilerOptions, OperatorCosts, OptLevel};
 pub struct Config {
     compiler: CompilerOptions,
     runtime: RuntimeConfig,
+    native_debug_info: bool,
+    profiling: ProfilingStrategy,
+}
+
+/// Which profiler is told of the code: [`Config::profiler`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum ProfilingStrategy {
+    /// None.
+    #[default]
+    None,
+    /// Linux `perf`, by `/tmp/perf-<process id>.map`: names of functions. `perf report` and
+    /// `perf script` find them there, on the same machine.
+    ///
+    /// Modules that are dropped leave their lines behind, so that names of later code at the same
+    /// addresses can be wrong.
+    PerfMap,
+    /// Linux `perf`, by a jitdump file: names, source lines and machine code, each with the time
+    /// from which on it holds. The file is `jit-<process id>.dump` in the directory that the
+    /// environment variable `JITDUMPDIR` names, or in the current one. It contains the machine code
+    /// of all modules.
+    ///
+    /// ```text
+    /// perf record -k mono -g program
+    /// perf inject --jit -i perf.data -o perf.jit.data
+    /// perf report -i perf.jit.data
+    /// ```
+    JitDump,
 }
 
 impl Default for Config {
@@ -30,7 +58,12 @@ impl Config {
     /// The default settings: no metering, optimised for speed, compiled in parallel, 1 MiB of wasm
     /// stack.
     pub fn new() -> Config {
-        Config { compiler: CompilerOptions::default(), runtime: RuntimeConfig::default() }
+        Config {
+            compiler: CompilerOptions::default(),
+            runtime: RuntimeConfig::default(),
+            native_debug_info: false,
+            profiling: ProfilingStrategy::None,
+        }
     }
 
     /// Whether wasm counts fuel, so that a store can say how much a guest may execute
@@ -107,6 +140,27 @@ impl Config {
         self
     }
 
+    /// Whether modules are described to native debuggers, so that GDB shows wasm functions by name,
+    /// with the source lines that the guest's DWARF has for them ([`Config::debug_info`]), and
+    /// steps through their frames. Off by default; publishing a module takes longer with it, and
+    /// as much memory again as its names and lines.
+    ///
+    /// It is done by GDB's JIT interface, which has no lock that JITs could share. A program in
+    /// which another one uses it too (wasmtime's `Config::debug_info`, LLVM's listeners) must not
+    /// make or drop modules here while the other does there.
+    pub fn native_debug_info(&mut self, enable: bool) -> &mut Config {
+        self.native_debug_info = enable;
+        self
+    }
+
+    /// Which profiler is told of the code, so that it can name wasm functions. By default none is.
+    ///
+    /// [`Engine::new`](crate::Engine::new) fails if the profiler's file cannot be made.
+    pub fn profiler(&mut self, strategy: ProfilingStrategy) -> &mut Config {
+        self.profiling = strategy;
+        self
+    }
+
     /// Bytes of stack that the wasm frames of one call may take; a guest that wants more traps
     /// with [`Trap::StackOverflow`](crate::Trap::StackOverflow). The default is 1 MiB.
     ///
@@ -140,6 +194,11 @@ impl Config {
 
     pub(crate) fn compiler(&self) -> &CompilerOptions {
         &self.compiler
+    }
+
+    /// Whether debuggers are told, and which profiler.
+    pub(crate) fn native_tools(&self) -> (bool, ProfilingStrategy) {
+        (self.native_debug_info, self.profiling)
     }
 
     pub(crate) fn runtime(&self) -> &RuntimeConfig {

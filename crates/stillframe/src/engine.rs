@@ -2,10 +2,12 @@
 
 use crate::config::Config;
 use crate::module::wasm_of;
+use crate::native_tools::NativeTools;
 use anyhow::Result;
 use std::sync::{Arc, Weak};
 use stillframe_abi::types::FuncType;
-use stillframe_runtime::{EngineShared, TrampolineCode, TrampolineProvider};
+use stillframe_debug::NativeCode;
+use stillframe_runtime::{EngineShared, Registration, TrampolineCode, TrampolineProvider};
 use stillframe_translate::Compiler;
 
 /// The compiler, its settings, the pool of wasm stacks, and the epoch: what modules and stores
@@ -40,6 +42,7 @@ pub struct Engine {
 struct EngineInner {
     config: Config,
     compiler: Arc<Compiler>,
+    tools: Arc<NativeTools>,
 }
 
 /// A handle that does not keep its engine alive.
@@ -49,12 +52,24 @@ pub struct EngineWeak {
 }
 
 /// The runtime's way to the compiler.
-struct Provider(Arc<Compiler>);
+struct Provider {
+    compiler: Arc<Compiler>,
+    tools: Arc<NativeTools>,
+}
 
 impl TrampolineProvider for Provider {
     fn trampolines(&self, ty: &FuncType) -> Result<TrampolineCode> {
-        let made = self.0.trampolines(ty)?;
+        let made = self.compiler.trampolines(ty)?;
         Ok(TrampolineCode { text: made.text, entry: made.entry, host: made.host })
+    }
+
+    fn published(
+        &self,
+        ty: &FuncType,
+        code: &TrampolineCode,
+        address: usize,
+    ) -> Result<Option<Registration>> {
+        self.tools.published(|| NativeCode::of_trampolines(ty, code, address))
     }
 }
 
@@ -63,11 +78,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If code cannot be generated for this processor.
+    /// If code cannot be generated for this processor, or a file for a profiler
+    /// ([`Config::profiler`]) cannot be made.
     pub fn new(config: &Config) -> Result<Engine> {
         let compiler = Arc::new(Compiler::new(config.compiler().clone())?);
-        let provider = Box::new(Provider(compiler.clone()));
-        let inner = Box::new(EngineInner { config: config.clone(), compiler });
+        let tools = Arc::new(NativeTools::new(config)?);
+        let provider = Box::new(Provider { compiler: compiler.clone(), tools: tools.clone() });
+        let inner = Box::new(EngineInner { config: config.clone(), compiler, tools });
         Ok(Engine { shared: EngineShared::new(config.runtime().clone(), provider, inner) })
     }
 
@@ -112,6 +129,10 @@ impl Engine {
 
     pub(crate) fn compiler(&self) -> &Compiler {
         &self.inner().compiler
+    }
+
+    pub(crate) fn tools(&self) -> &NativeTools {
+        &self.inner().tools
     }
 
     pub(crate) fn shared(&self) -> &Arc<EngineShared> {

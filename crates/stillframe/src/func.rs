@@ -2,6 +2,7 @@
 
 use crate::caller::Caller;
 use crate::context::{AsContext, AsContextMut};
+use crate::instance::Instance;
 use crate::into_func::{IntoFunc, WasmParams, WasmResults, WasmRet};
 use crate::raw::{self, HostFunc};
 use crate::resumable::ResumableCall;
@@ -134,6 +135,27 @@ impl Func {
     /// Its type.
     pub fn ty(&self, store: impl AsContext) -> FuncType {
         (*store.as_context().core.func_type(self.0)).clone()
+    }
+
+    /// Where it comes from: the instance whose module defines it, and its index in that module.
+    /// `None` if it is a function of the host's.
+    ///
+    /// ```
+    /// use stillframe::{Engine, Func, Instance, Module, Store};
+    ///
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module (func) (func (export "f")))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let f = instance.get_func(&mut store, "f").unwrap();
+    /// assert_eq!(f.definition(&store), Some((instance, 1)));
+    /// let host = Func::wrap(&mut store, || {});
+    /// assert_eq!(host.definition(&store), None);
+    /// # stillframe::Result::<()>::Ok(())
+    /// ```
+    pub fn definition(&self, store: impl AsContext) -> Option<(Instance, u32)> {
+        let (instance, index) = store.as_context().core.definition_of(self.0)?;
+        Some((Instance(instance), index))
     }
 
     /// Calls it. `results` must have as many elements as the function has results, of whatever

@@ -37,7 +37,7 @@
 //! Wherever wasm stands still, in a host function or in a call that came back unfinished, its frames
 //! can be looked at: [`Store::frames`], [`Caller::frames`] and [`ResumableCall::frames`] give
 //! [`FrameHandle`]s, with functions, source positions, locals and operands. The error of a call that
-//! failed owns a copy of them: [`FrozenTrace`].
+//! failed owns a copy of them: [`FrozenTrace`]. Either can be kept as a [core dump](coredump).
 //!
 //! # Errors and traps
 //!
@@ -58,6 +58,7 @@
 mod caller;
 mod config;
 mod context;
+pub mod coredump;
 mod engine;
 mod error;
 mod externs;
@@ -71,6 +72,7 @@ mod limits;
 mod linker;
 mod memory;
 mod module;
+mod native_tools;
 mod raw;
 mod resumable;
 mod resume_error;
@@ -81,8 +83,9 @@ mod val;
 
 pub use anyhow::{Error, Result, bail};
 pub use caller::Caller;
-pub use config::Config;
+pub use config::{Config, ProfilingStrategy};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use coredump::{CoreDump, CoreDumpBuilder};
 pub use engine::{Engine, EngineWeak};
 pub use externs::{Export, ExportType, Extern, ExternType, ImportType};
 pub use frame::{FrameHandle, FrameLocal, FrameOperand, Frames};
@@ -111,3 +114,8 @@ pub use store::{Store, UpdateDeadline};
 pub use table::Table;
 pub use typed::TypedFunc;
 pub use val::{ExnRef, ExternRef, Ref, V128, Val};
+
+/// The code of `docs/frames.md`, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/frames.md")]
+struct FramesPage;

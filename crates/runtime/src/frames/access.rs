@@ -42,7 +42,11 @@ impl<'a> FrozenStack<'a> {
     ///
     /// Nobody else looks at the stack now. What is written is a value that the code whose frame
     /// the place is in can find there.
-    pub(super) unsafe fn write<const N: usize>(&self, address: usize, bytes: [u8; N]) -> Option<()> {
+    pub(super) unsafe fn write<const N: usize>(
+        &self,
+        address: usize,
+        bytes: [u8; N],
+    ) -> Option<()> {
         // SAFETY: the place lies in the stack, which is mapped while it is borrowed; nobody reads
         // it, and no code runs on it.
         self.has(address, N).then(|| unsafe { (address as *mut [u8; N]).write(bytes) })

@@ -156,7 +156,8 @@ impl FrameHandle {
     ///
     /// If the handle is stale or of another store, or there is no such operand, or it is not kept.
     pub fn operand(&self, store: &StoreCore, index: usize) -> Result<FrameValue, FrameError> {
-        let (ty, raw) = self.look(store, |stack| self.row.read_operand(stack, self.fp, index))??;
+        let (ty, raw) =
+            self.look(store, |stack| self.row.read_operand(stack, self.fp, index))??;
         // SAFETY: as for `local`.
         Ok(unsafe { store.frame_value(ty, raw) })
     }

@@ -90,7 +90,7 @@ impl StoreCore {
     }
 
     /// The instance whose context is at an address, if there is one. The address is not followed.
-    fn instance_at(&self, context: usize) -> Option<InstanceHandle> {
+    pub(crate) fn instance_at(&self, context: usize) -> Option<InstanceHandle> {
         let mut contexts = lock(&self.frames.contexts);
         // Instances are only ever added.
         for (index, instance) in (0..).zip(&self.instances).skip(contexts.len()) {

@@ -37,7 +37,10 @@ impl FrameRow {
     }
 
     /// The row of the call in `module` that returns to an address.
-    pub(crate) fn in_module(module: Arc<CompiledModule>, return_address: usize) -> Option<FrameRow> {
+    pub(crate) fn in_module(
+        module: Arc<CompiledModule>,
+        return_address: usize,
+    ) -> Option<FrameRow> {
         let (position, row, readable) = module.call_at(return_address)?;
         Some(FrameRow::new(module, position.defined, row, readable))
     }

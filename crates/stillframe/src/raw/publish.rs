@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use std::path::Path;
 use std::sync::Arc;
 use stillframe_abi::artifact::Artifact;
+use stillframe_debug::NativeCode;
 use stillframe_runtime::CompiledModule;
 use stillframe_translate::Progress;
 
@@ -17,7 +18,21 @@ pub(crate) fn compile(
 ) -> Result<Arc<CompiledModule>> {
     let artifact = engine.compiler().compile(wasm, progress)?;
     // SAFETY: the artifact comes from the engine's own compiler.
-    unsafe { CompiledModule::publish(engine.shared(), artifact) }
+    unsafe { publish(engine, artifact) }
+}
+
+/// Maps a module's code, and tells native tools of it.
+///
+/// # Safety
+///
+/// As [`CompiledModule::publish`].
+unsafe fn publish(engine: &Engine, artifact: Artifact) -> Result<Arc<CompiledModule>> {
+    // SAFETY: the caller's.
+    let module = unsafe { CompiledModule::publish(engine.shared(), artifact)? };
+    if let Some(registration) = engine.tools().published(|| NativeCode::of_module(&module))? {
+        module.keep_registered(registration);
+    }
+    Ok(module)
 }
 
 impl Module {
@@ -48,7 +63,7 @@ impl Module {
         let artifact = Artifact::from_elf(bytes.as_ref(), engine.compiler().settings())?;
         // SAFETY: `from_elf` accepted the bytes for this engine's settings, and the caller trusts
         // them.
-        let compiled = unsafe { CompiledModule::publish(engine.shared(), artifact)? };
+        let compiled = unsafe { publish(engine, artifact)? };
         Ok(Module::from_compiled(engine, compiled))
     }
 

@@ -8,7 +8,8 @@ use crate::val::Val;
 use anyhow::{Error, Result};
 use stillframe_abi::types::FuncType;
 use stillframe_runtime::{
-    Cause, FrameError, Frames, FuncHandle, Outcome, RawValue, Refusal, StoreCore, SuspendedCall, Trace,
+    Cause, FrameError, Frames, FuncHandle, Outcome, RawValue, Refusal, StoreCore, SuspendedCall,
+    Trace,
 };
 
 /// A call that stopped and can go on.

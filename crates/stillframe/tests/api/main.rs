@@ -6,6 +6,7 @@ mod artifacts;
 mod asynchronous;
 mod backtraces;
 mod calls;
+mod coredumps;
 mod errors;
 mod hosts;
 mod linking;
