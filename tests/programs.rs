@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stillframe::{
-    Caller, Config, Engine, Error, Linker, Module, Store, TypedFunc, TypedResumableCall,
+    Caller, Config, Engine, Error, FrameState, Linker, Module, Store, TypedFunc, TypedResumableCall,
 };
 use stillframe_tests::programs::{
     BUDGET, CLOCK, HOST_RESULT_CAP, HostCall, Program, RANDOM, RunOutcome, Workspace,
@@ -37,7 +37,8 @@ enum Mode {
     Fuel,
     /// Suspended each time that so many units are used up.
     Pieces(u64),
-    /// Suspended each time that the epoch has moved on, which happens all the time; with fuel.
+    /// Suspended each time that the epoch has moved on, which happens all the time; with fuel, and
+    /// with frames that keep everything and load it again.
     Epochs,
 }
 
@@ -63,8 +64,15 @@ fn compiled(wasm: &Path, mode: Mode) -> Result<Module> {
     if let Some(module) = MODULES.with_borrow(|modules| modules.get(&key).cloned()) {
         return Ok(module);
     }
-    let engine = Engine::new(Config::new().consume_fuel(fuel).epoch_interruption(epochs))?;
+    let mut config = Config::new();
+    config.consume_fuel(fuel).epoch_interruption(epochs);
+    if epochs {
+        config.frame_state(FrameState::All).frame_writes(true);
+    }
+    let engine = Engine::new(&config)?;
     let module = Module::from_file(&engine, wasm)?;
+    let (code, frames) = (module.code_size(), module.frame_table_size());
+    ensure!(frames * 10 <= code * 3, "{frames} bytes of frame table for {code} bytes of code");
     MODULES.with_borrow_mut(|modules| modules.insert(key, module.clone()));
     Ok(module)
 }
