@@ -1,6 +1,8 @@
 //! `stillframe demo`: the main job, shown on a small guest that is built into the command.
 
 use crate::report::{Ending, Frames, grouped};
+use crate::stack::Stack;
+use crate::style::Style;
 use crate::timeout::Timeout;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::io::{self, StdoutLock, Write as _};
@@ -8,10 +10,12 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 use stillframe::{
-    Caller, Config, Engine, Error, Instance, Linker, Module, Store, Trap, TypedResumableCall,
+    Caller, Config, Engine, Error, FrameHandle, Instance, Linker, Module, Store, Trap,
+    TypedResumableCall, Val,
 };
 
 const GUEST: &str = include_str!("demo.wat");
+const LOOKED_AT: &str = include_str!("demo_look.wat");
 /// The picture's size, in characters.
 const SIZE: (i32, i32) = (54, 18);
 /// How long the runaway loop may run.
@@ -27,6 +31,8 @@ pub(crate) fn demo() -> Result<ExitCode> {
     demo.suspend()?;
     demo.runaway()?;
     demo.trap()?;
+    demo.look()?;
+    writeln!(demo.out, "\n'stillframe --help' says what you can do next.")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -206,9 +212,61 @@ impl Demo {
         for line in Ending::of(&error).message.lines() {
             writeln!(self.out, "  {line}")?;
         }
-        writeln!(self.out, "\n  'stillframe --help' says what you can do next.")?;
+        writeln!(self.out)?;
         Ok(())
     }
+
+    /// Another guest, whose variables a host function reads, and changes.
+    fn look(&mut self) -> Result<()> {
+        heading(
+            &mut self.out,
+            "Look",
+            "a host function reads the guest's variables, or sets them",
+        )?;
+        // Code whose variables can be set does not keep them in registers over calls.
+        let engine = Engine::new(Config::new().frame_writes(true))?;
+        let module = Module::new(&engine, LOOKED_AT)?;
+        let mut linker = Linker::new(&engine);
+        linker.func_wrap("host", "look", look)?;
+        let mut store = Store::new(&engine, Seen { set_total: false, stack: String::new() });
+        let instance = linker.instantiate(&mut store, &module)?;
+        let average = instance.get_typed_func::<i32, f64>(&mut store, "average")?;
+        let left_alone = average.call(&mut store, 100)?;
+        for line in store.data().stack.trim_start_matches('\n').lines() {
+            writeln!(self.out, "{line}")?;
+        }
+        writeln!(self.out, "  it goes on:              the average is {left_alone}")?;
+        store.data_mut().set_total = true;
+        let changed = average.call(&mut store, 100)?;
+        writeln!(self.out, "  again, with total = 0:   the average is {changed}")?;
+        ensure!((left_alone, changed) == (50.5, 37.75), "that is wrong");
+        Ok(())
+    }
+}
+
+/// What the host function `look` is to do, and what it saw.
+struct Seen {
+    set_total: bool,
+    stack: String,
+}
+
+/// The host function `look`.
+fn look(mut caller: Caller<'_, Seen>) -> Result<()> {
+    let stack = Stack::of_frames(&caller, caller.frames())?;
+    caller.data_mut().stack = stack.render(Style::PLAIN, false);
+    if caller.data().set_total {
+        let frame = caller.frames().next().context("no frame")?;
+        let total = local_named(&caller, &frame, "total")?;
+        frame.set_local(&mut caller, total, Val::I32(0))?;
+    }
+    Ok(())
+}
+
+/// The index of a frame's local.
+fn local_named(caller: &Caller<'_, Seen>, frame: &FrameHandle, name: &str) -> Result<usize> {
+    let locals = frame.locals(caller)?;
+    let local = locals.iter().find(|local| local.name.as_deref() == Some(name));
+    Ok(local.with_context(|| format!("no local {name}"))?.index)
 }
 
 /// The host function `each`: calls the guest back, from `n - 1` down to 0.

@@ -11,6 +11,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// Finds out whether a file can be written, before a program runs whose result it is to hold.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    let existed = path.exists();
+    let opened = fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    if !existed {
+        // Maybe it will not be written after all.
+        fs::remove_file(path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// Whether these bytes look like what `stillframe compile` writes: no module starts like this.
 pub(crate) fn is_compiled(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")

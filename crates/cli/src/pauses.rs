@@ -1,13 +1,15 @@
-//! `run --resume`: a call that gets its fuel in pieces, and what is said each time it stands still.
+//! `run --resume`: what is said each time that a call has used up a piece of its fuel.
 
-use crate::report::{Frames, grouped};
-use crate::timeout::Timeout;
-use anyhow::{Error, Result, bail};
+use crate::pieces;
+use crate::postmortem::PostMortem;
+use crate::report::{Frames, counted, grouped};
+use crate::stack::Stack;
+use anyhow::Result;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
-use stillframe::{FrameInfo, Func, ResumableCall, Store, Trap, Val, WasmBacktrace};
+use stillframe::{FrameInfo, ResumableCallOutOfFuel, Store};
 
 /// So many pauses are shown in any case.
 const FIRST: u64 = 10;
@@ -43,56 +45,34 @@ impl Pauses {
         Ok(Pauses { piece, verbose, tally, shown: 0, last_shown })
     }
 
-    /// Calls `func`, and lets it go on each time that it runs out of fuel.
-    pub(crate) fn call<T>(
+    /// Says where a call stands that has used up its piece, and answers its next one: at least
+    /// `missing` units.
+    pub(crate) fn next<T: 'static>(
         &mut self,
-        store: &mut Store<T>,
-        timeout: Option<&Timeout>,
-        func: Func,
-        params: &[Val],
-        results: &mut [Val],
-    ) -> Result<()> {
-        let mut call = func.call_resumable(&mut *store, params, results)?;
-        loop {
-            call = match call {
-                ResumableCall::Finished => return Ok(()),
-                ResumableCall::OutOfFuel(paused) => {
-                    let backtrace = paused.backtrace(&*store)?;
-                    self.pause(store.fuel_consumed()?, &backtrace);
-                    // It would be found out a piece later.
-                    if timeout.is_some_and(Timeout::is_up) {
-                        return Err(Error::new(Trap::Interrupt).context(backtrace));
-                    }
-                    let missing = paused.required_fuel() - store.get_fuel()?;
-                    store.add_fuel(to_add(self.piece, missing))?;
-                    paused.resume(&mut *store, results)?
-                }
-                // The program exits, or the system interface failed.
-                ResumableCall::HostTrap(ended) => {
-                    let backtrace = ended.backtrace(&*store)?;
-                    return Err(ended.into_host_error().context(backtrace));
-                }
-                ResumableCall::Interrupted(call) => bail!("an epoch suspended it: {call:?}"),
-            };
-        }
-    }
-
-    fn pause(&mut self, units: u64, backtrace: &WasmBacktrace) {
+        store: &Store<T>,
+        call: &ResumableCallOutOfFuel,
+        missing: u64,
+        postmortem: &PostMortem,
+    ) -> Result<u64> {
+        let backtrace = call.backtrace(store)?;
         let innermost = backtrace.frames().first();
         self.tally.add(innermost);
         let due = self.tally.pauses <= FIRST || self.last_shown.elapsed() >= INTERVAL;
-        if !self.verbose && !due {
-            return;
+        if self.verbose || due {
+            let place = match (self.verbose, innermost) {
+                (true, _) if postmortem.shows_frames() => {
+                    postmortem.render(&Stack::of_frames(store, call.frames(store)?)?)
+                }
+                (true, _) => Frames(&backtrace).to_string(),
+                (false, Some(frame)) => format!(" {}", place(&frame.to_string())),
+                (false, None) => String::new(),
+            };
+            let (number, units) = (grouped(self.tally.pauses), store.fuel_consumed()?);
+            say(&format!("pause {number} after {}:{place}", counted(units, "unit")));
+            self.shown += 1;
+            self.last_shown = Instant::now();
         }
-        self.shown += 1;
-        self.last_shown = Instant::now();
-        let (number, units) = (grouped(self.tally.pauses), counted(units, "unit"));
-        let place = match (self.verbose, innermost) {
-            (true, _) => Frames(backtrace).to_string(),
-            (false, Some(frame)) => format!(" {}", place(&frame.to_string())),
-            (false, None) => String::new(),
-        };
-        say(&format!("pause {number} after {units}:{place}"));
+        Ok(pieces::whole(self.piece, missing))
     }
 
     /// Says how many pauses and units there were, when the program has ended.
@@ -105,16 +85,6 @@ impl Pauses {
 /// Writes a line to standard error. That it cannot be written is no reason to stop the program.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// `1 unit`, `2 units`.
-fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
-/// As many pieces as it takes to have `missing` units more.
-fn to_add(piece: u64, missing: u64) -> u64 {
-    missing.div_ceil(piece).max(1).saturating_mul(piece)
 }
 
 impl Tally {
@@ -172,15 +142,6 @@ fn function(frame: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pieces_are_added_whole_until_there_is_enough() {
-        assert_eq!(to_add(10, 1), 10);
-        assert_eq!(to_add(10, 10), 10);
-        assert_eq!(to_add(10, 11), 20);
-        assert_eq!(to_add(1, 5), 5);
-        assert_eq!(to_add(u64::MAX - 1, u64::MAX), u64::MAX);
-    }
 
     #[test]
     fn place_has_the_source_line_and_function_leaves_out_what_is_inlined() {

@@ -1,7 +1,8 @@
 //! How a program's end is reported: its exit code, a trap, or an error of the host. How numbers and
 //! frames are written.
 
-use crate::EXIT_TRAP;
+use crate::interrupt::Interrupted;
+use crate::{EXIT_INTERRUPTED, EXIT_TRAP};
 use anyhow::Error;
 use std::fmt::{self, Display, Write as _};
 use stillframe::{Trap, WasmBacktrace};
@@ -16,15 +17,26 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
+    /// With the backtrace that the error has.
     pub(crate) fn of(error: &Error) -> Ending {
+        Ending::with_stack(error, None)
+    }
+
+    /// With `stack` in place of the backtrace, if there is one.
+    pub(crate) fn with_stack(error: &Error, stack: Option<String>) -> Ending {
         if let Some(I32Exit(code)) = error.downcast_ref() {
             return Ending { code: exit_code(*code), message: String::new() };
         }
-        let (code, mut message) = match error.downcast_ref::<Trap>() {
-            Some(trap) => (EXIT_TRAP, format!("trap: {}: {trap}", trap.name())),
-            None => (1, format!("error: {}", Chain(error))),
+        let (code, mut message) = if let Some(trap) = error.downcast_ref::<Trap>() {
+            (EXIT_TRAP, format!("trap: {}: {trap}", trap.name()))
+        } else if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+            (EXIT_INTERRUPTED, format!("interrupted: {interrupted}"))
+        } else {
+            (1, format!("error: {}", Chain(error)))
         };
-        if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        if let Some(stack) = stack {
+            let _ = write!(message, "\n{stack}");
+        } else if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
             let _ = write!(message, "\nwasm backtrace, innermost first:{}", Frames(backtrace));
         }
         Ending { code, message }
@@ -94,6 +106,11 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
+/// `1 unit`, `2 units`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +121,7 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1000), "1,000");
         assert_eq!(grouped(1234567), "1,234,567");
+        assert_eq!([counted(0, "unit"), counted(1, "unit")], ["0 units", "1 unit"]);
     }
 
     #[test]
@@ -119,5 +137,8 @@ mod tests {
         assert_eq!((ending.code, &*ending.message), (1, "error: saving: disk full"));
         let ending = Ending::of(&Trap::OutOfFuel.into());
         assert_eq!((ending.code, &*ending.message), (134, "trap: OutOfFuel: all fuel consumed"));
+        let ending = Ending::with_stack(&Interrupted.into(), Some("stack".to_string()));
+        assert_eq!(ending.code, 130);
+        assert_eq!(ending.message, "interrupted: stopped by SIGINT\nstack");
     }
 }

@@ -1,14 +1,20 @@
 //! `stillframe run`: one program, its limits, what it may see, and how it ended.
 
-use crate::args::RunArgs;
+use crate::args::{FramesShown, RunArgs};
+use crate::interrupt::Interrupt;
 use crate::pauses::Pauses;
+use crate::pieces::{self, Limits, Pieces};
+use crate::postmortem::PostMortem;
+use crate::profile::Profile;
 use crate::report::Ending;
 use crate::timeout::Timeout;
 use crate::{load, values};
 use anyhow::{Context as _, Result, bail};
 use std::io::Write as _;
 use std::process::ExitCode;
-use stillframe::{Config, Engine, ExternType, Func, Instance, Linker, Module, Store, Val};
+use stillframe::{
+    Config, Engine, ExternType, FrameState, Func, Instance, Linker, Module, Store, Val,
+};
 use stillframe_wasi::{WasiCtx, WasiCtxBuilder};
 
 /// Does what `stillframe run` was asked.
@@ -21,40 +27,62 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if metering.fuel {
         store.set_fuel(args.fuel.filter(|_| pause_every.is_none()).unwrap_or(MUCH_FUEL))?;
     }
+    let stoppable = args.timeout.is_some() || args.stops_at_interrupt();
     if metering.epochs {
-        store.set_epoch_deadline(if args.timeout.is_some() { 1 } else { u64::MAX / 2 });
+        store.set_epoch_deadline(if stoppable { 1 } else { u64::MAX / 2 });
     }
     check_entry(args, &module)?;
+    let mut postmortem = PostMortem::new(args, metering.frames == FrameState::All)?;
+    let profile = args.profile.as_ref();
+    let profile = profile.map(|file| Profile::new(file, args.profile_interval, args.file()));
+    let profile = profile.transpose()?;
+    let interrupt = match metering.epochs && args.stops_at_interrupt() {
+        true => Some(Interrupt::watch(&mut store)?),
+        false => None,
+    };
 
     // From here on, code of the guest runs.
     let timeout = args.timeout.map(|limit| Timeout::start(module.engine(), limit));
     let instance = linker.instantiate(&mut store, &module);
-    let mut caller = Caller { timeout, pauses: None };
-    if let Some(piece) = pause_every
-        && instance.is_ok()
-    {
-        caller.pauses = Some(Pauses::new(&mut store, piece, args.verbose)?);
-    }
+    let pieces = match (pause_every, profile) {
+        _ if instance.is_err() => None,
+        (Some(piece), _) => Some(Pieces::Pauses(Pauses::new(&mut store, piece, args.verbose)?)),
+        (None, Some(mut profile)) => {
+            let limit = if args.fuel.is_some() { Some(store.get_fuel()?) } else { None };
+            profile.start(&mut store, limit)?;
+            Some(Pieces::Profile(profile))
+        }
+        (None, None) => None,
+    };
+    let mut caller = Caller { limits: Limits { timeout, interrupt }, pieces, postmortem };
     let ended = instance.and_then(|instance| enter(args, &mut store, instance, &mut caller));
-    drop(caller.timeout);
+    drop(caller.limits);
+    postmortem = caller.postmortem;
     let mut code = ExitCode::SUCCESS;
     if let Err(error) = ended {
-        let ending = Ending::of(&error);
+        postmortem.examine_error(&store, &error);
+        let ending = Ending::with_stack(&error, postmortem.stack());
         if !ending.message.is_empty() {
             eprintln!("{}", ending.message);
         }
+        if let Some(said) = postmortem.said_of_dump() {
+            eprintln!("{said}");
+        }
         code = ExitCode::from(ending.code);
     }
-    if let Some(pauses) = caller.pauses {
-        pauses.finish(&store)?;
+    match caller.pieces {
+        Some(Pieces::Pauses(pauses)) => pauses.finish(&store)?,
+        Some(Pieces::Profile(profile)) => eprintln!("{}", profile.finish(&store)?),
+        None => {}
     }
     Ok(code)
 }
 
-/// How the program's functions are called: straight, or with pauses.
+/// How the program's functions are called: straight, or with their fuel in pieces.
 struct Caller {
-    timeout: Option<Timeout>,
-    pauses: Option<Pauses>,
+    limits: Limits,
+    pieces: Option<Pieces>,
+    postmortem: PostMortem,
 }
 
 impl Caller {
@@ -65,8 +93,9 @@ impl Caller {
         params: &[Val],
         results: &mut [Val],
     ) -> Result<()> {
-        match &mut self.pauses {
-            Some(pauses) => pauses.call(store, self.timeout.as_ref(), func, params, results),
+        let Caller { limits, pieces, postmortem } = self;
+        match pieces {
+            Some(pieces) => pieces::call(store, func, params, results, pieces, limits, postmortem),
             None => func.call(store, params, results),
         }
     }
@@ -75,34 +104,42 @@ impl Caller {
 /// A budget for a program that counts fuel and has no limit: centuries.
 const MUCH_FUEL: u64 = i64::MAX as u64;
 
-/// Which limits the code can be given.
+/// What the code was compiled to allow.
 #[derive(Clone, Copy)]
 struct Metering {
     fuel: bool,
     epochs: bool,
+    frames: FrameState,
 }
 
 impl Metering {
     fn engine(self) -> Result<Engine> {
         let mut config = Config::new();
-        config.consume_fuel(self.fuel).epoch_interruption(self.epochs);
+        config.consume_fuel(self.fuel).epoch_interruption(self.epochs).frame_state(self.frames);
         Engine::new(&config)
     }
 }
 
 fn load_module(args: &RunArgs) -> Result<(Module, Metering)> {
     let bytes = load::read(args.file())?;
-    let wanted = Metering { fuel: args.fuel.is_some(), epochs: args.timeout.is_some() };
+    let frames = match (args.frames, &args.coredump) {
+        (Some(FramesShown::All), _) | (None, Some(_)) => FrameState::All,
+        (Some(FramesShown::Live), _) | (None, None) => FrameState::Live,
+    };
+    let needs_fuel = args.fuel.is_some() || args.profile.is_some();
+    let needs_epochs = args.timeout.is_some();
     if !load::is_compiled(&bytes) {
+        let epochs = needs_epochs || args.stops_at_interrupt();
+        let wanted = Metering { fuel: needs_fuel, epochs, frames };
         return Ok((load::compile(&wanted.engine()?, args.file(), &bytes)?, wanted));
     }
     // Code that can do more than is wanted will do: with the limits out of reach.
     let mut refused = None;
     for (fuel, epochs) in [(false, false), (true, false), (false, true), (true, true)] {
-        if (wanted.fuel && !fuel) || (wanted.epochs && !epochs) {
+        if (needs_fuel && !fuel) || (needs_epochs && !epochs) {
             continue;
         }
-        let metering = Metering { fuel, epochs };
+        let metering = Metering { fuel, epochs, frames: FrameState::Live };
         match load::deserialize(&metering.engine()?, args.file(), &bytes) {
             Ok(module) => return Ok((module, metering)),
             Err(error) => drop(refused.get_or_insert(error)),

@@ -458,7 +458,14 @@ fn help_names_every_command() {
 fn demo_shows_the_main_job() {
     let ended = Scene::new().stillframe(&["demo"]);
     assert_eq!((ended.code, &*ended.stderr), (0, ""));
-    for shown in ["OutOfFuel", "Suspend", "Interrupt", "IntegerDivisionByZero", "on_item"] {
+    for shown in [
+        "OutOfFuel",
+        "Suspend",
+        "Interrupt",
+        "IntegerDivisionByZero",
+        "on_item",
+        "total  i32  1275",
+    ] {
         assert!(ended.stdout.contains(shown), "{shown} is missing:\n{}", ended.stdout);
     }
 }

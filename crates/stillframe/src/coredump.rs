@@ -5,7 +5,7 @@
 //! one of what stands still in a store:
 //!
 //! - of a **call that has failed**, by its error: with the frames that the error owns
-//!   ([`FrozenTrace`](crate::FrozenTrace)), of all calls that were nested; of more than 80 the
+//!   ([`FrozenTrace`]), of all calls that were nested; of more than 80 the
 //!   innermost 64 and the outermost 16, as if they followed each other;
 //! - of **frozen frames**: all of a suspended call, or, in a host function, of all calls that are
 //!   running in the store.
