@@ -5,6 +5,8 @@
 //!                 row.rs        what is measured
 //!                 table.rs      how it is reported
 //!               memory.rs       what a suspended call takes
+//!               frames/         what finding and reading frames costs
+//!               cell.rs, surroundings.rs    what every report needs
 //!               engines/        how each runtime does it
 //!                 guest.rs      the module that all of them run
 //!                 measure.rs    clock, Rust frames, polling; handover.rs: a second thread
@@ -12,12 +14,15 @@
 
 #![forbid(unsafe_code)]
 
+mod cell;
 mod engines;
+mod frames;
 mod guest;
 mod handover;
 mod measure;
 mod memory;
 mod row;
+mod surroundings;
 mod switches;
 mod table;
 
@@ -52,6 +57,8 @@ Measure release builds (cargo run --release), on a machine that does nothing els
 enum Command {
     /// What entering, leaving, suspending and resuming wasm cost, in nanoseconds
     Switches(switches::SwitchesArgs),
+    /// What finding frames, reading them and capturing backtraces cost, in nanoseconds
+    Frames(frames::FramesArgs),
     /// What a suspended call takes, in bytes of resident memory
     Memory(memory::MemoryArgs),
 }
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
     }
     let done = match command {
         Command::Switches(args) => switches::command(&args),
+        Command::Frames(args) => frames::command(&args),
         Command::Memory(args) => memory::command(&args),
     };
     match done {

@@ -1,5 +1,6 @@
 //! What is measured: the rows of the table.
 
+use crate::cell::Unit;
 use crate::guest::Metering;
 use crate::measure::Frames;
 
@@ -84,13 +85,6 @@ impl Kind {
             false => operations,
         }
     }
-}
-
-/// What a row's numbers are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unit {
-    Nanoseconds,
-    Bytes,
 }
 
 impl Row {

@@ -1,13 +1,12 @@
 //! `switches`: what entering, leaving, suspending and resuming wasm cost.
 
+use crate::cell::Cell;
 use crate::engines::{Runtime, Sample};
 use crate::row::Row;
-use crate::table::{Cell, Line, Report};
-use anyhow::{Context as _, Result, ensure};
+use crate::surroundings::{Output, catching, machine, version, warning};
+use crate::table::{Line, Report};
+use anyhow::{Result, ensure};
 use clap::Args;
-use std::any::Any;
-use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -44,14 +43,7 @@ pub(crate) fn command(args: &SwitchesArgs) -> Result<()> {
         args.only.is_empty() || args.only.iter().any(|text| row.name().contains(text.as_str()))
     });
     ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
-    // Made before measuring, so that a folder that is not there costs no time.
-    let mut file = match &args.markdown {
-        Some(path) => {
-            let file = std::fs::File::create(path);
-            Some(file.with_context(|| format!("creating {}", path.display()))?)
-        }
-        None => None,
-    };
+    let output = Output::to(args.markdown.as_deref())?;
 
     let header = header(args.quick, rounds);
     let start = Instant::now();
@@ -67,12 +59,7 @@ pub(crate) fn command(args: &SwitchesArgs) -> Result<()> {
     let lines = measured
         .into_iter()
         .map(|MeasuredRow { row, runs }| Line { row, cells: runs.map(|run| run.cell) });
-    let report = Report { header, lines: lines.collect() };
-    match &mut file {
-        Some(file) => write!(file, "{report}").context("writing the table")?,
-        None => print!("{report}"),
-    }
-    Ok(())
+    output.write(Report { header, lines: lines.collect() })
 }
 
 /// A row that is being measured.
@@ -123,15 +110,6 @@ impl Run {
     }
 }
 
-/// Lets a panic be an error like others: it must not take the other rows with it.
-fn catching<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload: Box<dyn Any + Send>| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        Err(anyhow::anyhow!("panic: {}", text.unwrap_or("without a message")))
-    })
-}
-
 /// What stands above the table.
 fn header(quick: bool, rounds: u32) -> Vec<String> {
     let mut header = vec![
@@ -139,9 +117,9 @@ fn header(quick: bool, rounds: u32) -> Vec<String> {
         format!(
             "Stillframe {}, wasmtime {}, wasmi {}, each with its default settings; fuel and epochs \
              are compiled in only for the rows that need them",
-            env!("CARGO_PKG_VERSION"),
-            pinned_version("wasmtime"),
-            pinned_version("wasmi"),
+            version("stillframe"),
+            version("wasmtime"),
+            version("wasmi"),
         ),
         format!(
             "minimum / median of {rounds} rounds{}, each of which runs every row in every runtime; \
@@ -152,28 +130,6 @@ fn header(quick: bool, rounds: u32) -> Vec<String> {
          and dropping the error, handing over an integer"
             .into(),
     ];
-    if cfg!(debug_assertions) {
-        header.push("**a debug build: the numbers say nothing**".into());
-    }
+    header.extend(warning());
     header
-}
-
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
-    let threads = std::thread::available_parallelism().map_or(0, |threads| threads.get());
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
-    format!("{model}, {threads} threads, Linux {}, load {load} at the start", kernel.trim())
-}
-
-/// The exact version of a dependency, as this crate's manifest pins it.
-fn pinned_version(name: &str) -> &'static str {
-    let manifest = include_str!("../Cargo.toml");
-    let line = manifest.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
-    let version = line.and_then(|line| line.split_once("\"=")?.1.split('"').next());
-    version.unwrap_or("of an unknown version")
 }

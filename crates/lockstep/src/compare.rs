@@ -1,8 +1,8 @@
 //! Frames against frames.
 
-use crate::drive::Report;
+use crate::report::Report;
 use crate::settings::Settings;
-use crate::values::same;
+use crate::values::Functions;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,13 +22,17 @@ pub(crate) struct Checker {
     pub(crate) report: Report,
 }
 
-/// What must be readable of a frame.
+/// What must be readable of a frame; what is readable beyond that must be right.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Promise {
-    /// What the mode promises.
-    Mode,
-    /// Nothing; what is readable must be right.
+    /// All locals, or those that are live where it stands.
+    Before,
+    /// All locals, or those that are live behind the call in which it stands.
+    BehindCall,
+    /// None: it has stopped where the processor trapped.
     Nothing,
+    /// None, nor its instance: frames keep no state.
+    Off,
 }
 
 impl Checker {
@@ -40,20 +44,22 @@ impl Checker {
     pub(crate) fn stop<T: 'static>(
         &mut self,
         store: &StoreContext<'_, T>,
+        functions: &Functions,
         frames: &[FrameHandle],
         call: &Activation,
     ) -> Result<()> {
         self.report.stops += 1;
-        ensure!(
-            frames.len() == call.depth(),
-            "there are {} frames instead of {}",
-            frames.len(),
-            call.depth()
-        );
+        let (ours, theirs) = (frames.len(), call.depth());
+        ensure!(ours == theirs, "there are {ours} frames instead of {theirs}");
+        let same = |ours: &Val, theirs: &Value| functions.same(store, ours, theirs);
         let mut before: Option<&FrameHandle> = None;
         for (depth, (frame, view)) in frames.iter().zip(call.frames()).enumerate() {
-            let in_call = depth > 0 || call.is_awaiting_host();
-            self.frame(store, frame, &view, in_call)
+            let promise = match (self.settings.frame_state, depth > 0 || call.is_awaiting_host()) {
+                (FrameState::Off, _) => Promise::Off,
+                (_, true) => Promise::BehindCall,
+                (_, false) => Promise::Before,
+            };
+            self.handle(store, frame, &view, promise, same)
                 .with_context(|| format!("frame {depth}: {}", describe(&view)))?;
             if let Some(before) = before {
                 ensure!(before.parent(*store)?.as_ref() == Some(frame), "the parent of {depth}");
@@ -63,104 +69,118 @@ impl Checker {
         Ok(())
     }
 
-    fn frame<T: 'static>(
+    fn handle<T: 'static>(
         &mut self,
         store: &StoreContext<'_, T>,
         frame: &FrameHandle,
         view: &FrameView<'_>,
-        in_call: bool,
+        promise: Promise,
+        same: impl Fn(&Val, &Value) -> bool,
     ) -> Result<()> {
         let ours = (frame.func_index(*store)?, frame.wasm_pc(*store)?);
         ensure!(ours == (view.func_index, view.pc), "it stands at {ours:x?}");
-        ensure!(frame.instance(*store).is_ok(), "its instance is not known");
+        let is_known = frame.instance(*store).is_ok();
+        ensure!(is_known == (promise != Promise::Off), "that its instance is known is {is_known}");
         ensure!(frame.num_locals(*store)? == view.locals.len(), "another number of locals");
-        let local = |index| frame.local(*store, index);
-        self.locals(store, view, in_call, Promise::Mode, local)?;
+        self.locals(view, promise, &same, |index| frame.local(*store, index))?;
         let operands = frame.num_operands(*store)?;
-        ensure!(operands == view.operands.len(), "{operands} operands");
+        let expected = if promise == Promise::Off { 0 } else { view.operands.len() };
+        ensure!(operands == expected, "{operands} operands");
         for index in 0..operands {
             let value = frame.operand(*store, index);
-            self.operand(store, index, value, &view.operands[index])?;
+            self.operand(index, value, &view.operands[index], &same)?;
         }
         Ok(())
     }
 
-    /// Compares the copy that the error of a trapped call owns.
+    /// Compares the copy that the error of a call owns that has trapped, or thrown.
     pub(crate) fn trace<T: 'static>(
         &mut self,
         store: impl AsContext<Data = T>,
+        functions: &Functions,
         trace: &FrozenTrace,
         call: &Activation,
-        trap: Trap,
+        trap: Option<Trap>,
     ) -> Result<()> {
         let store = store.as_context();
-        self.report.traps += 1;
+        let same = |ours: &Val, theirs: &Value| functions.same(&store, ours, theirs);
+        let is_fault = trap.is_some_and(|trap| !is_checked(trap));
+        match trap {
+            Some(_) => self.report.traps += 1,
+            None => self.report.uncaught += 1,
+        }
+        self.report.faults += u64::from(is_fault);
         let frames = trace.frames();
         let total = frames.len() + trace.omitted();
         ensure!(total == call.depth(), "{total} frames instead of {}", call.depth());
         let views: Vec<_> = call.frames().collect();
         for (i, frame) in frames.iter().enumerate() {
             let depth = if i < 64 { i } else { i + trace.omitted() };
-            let view = &views[depth];
-            self.traced(&store, frame, view, depth > 0, trap)
-                .with_context(|| format!("frame {depth} of the trace: {}", describe(view)))?;
+            let promise = match self.settings.frame_state {
+                FrameState::Off => Promise::Off,
+                _ if depth > 0 => Promise::BehindCall,
+                _ if is_fault => Promise::Nothing,
+                _ => Promise::Before,
+            };
+            self.traced(frame, &views[depth], promise, same)
+                .with_context(|| format!("frame {depth} of the trace: {}", describe(&views[depth])))?;
         }
         Ok(())
     }
 
-    fn traced<T: 'static>(
+    fn traced(
         &mut self,
-        store: &StoreContext<'_, T>,
         frame: &FrozenFrame,
         view: &FrameView<'_>,
-        in_call: bool,
-        trap: Trap,
+        promise: Promise,
+        same: impl Fn(&Val, &Value) -> bool,
     ) -> Result<()> {
         let ours = (frame.func_index(), frame.wasm_pc());
         ensure!(ours == (view.func_index, view.pc), "it stands at {ours:x?}");
-        ensure!(frame.instance().is_some(), "its instance is not known");
+        let is_known = frame.instance().is_some();
+        ensure!(is_known == (promise != Promise::Off), "that its instance is known is {is_known}");
         ensure!(frame.num_locals() == view.locals.len(), "another number of locals");
-        let promise = match in_call || is_checked(trap) {
-            true => Promise::Mode,
-            false => Promise::Nothing,
-        };
-        self.locals(store, view, in_call, promise, |index| frame.local(index))?;
+        self.locals(view, promise, &same, |index| frame.local(index))?;
         let operands = frame.num_operands();
         // The operator that has trapped has taken its own.
-        let fits = operands == view.operands.len() || !in_call && operands < view.operands.len();
+        let fits = match promise {
+            Promise::Off => operands == 0,
+            Promise::BehindCall => operands == view.operands.len(),
+            Promise::Before | Promise::Nothing => operands <= view.operands.len(),
+        };
         ensure!(fits, "{operands} operands");
         for index in 0..operands {
             match frame.operand(index) {
                 Err(FrameError::NotLive) if promise == Promise::Nothing => {}
-                value => self.operand(store, index, value, &view.operands[index])?,
+                value => self.operand(index, value, &view.operands[index], &same)?,
             }
         }
         Ok(())
     }
 
-    fn locals<T: 'static>(
+    fn locals(
         &mut self,
-        store: &StoreContext<'_, T>,
         view: &FrameView<'_>,
-        in_call: bool,
         promise: Promise,
+        same: impl Fn(&Val, &Value) -> bool,
         local: impl Fn(usize) -> Result<Val, FrameError>,
     ) -> Result<()> {
         for (index, theirs) in view.locals.iter().enumerate() {
             match local(index) {
                 Ok(ours) => {
-                    ensure!(
-                        same(store, &ours, theirs),
-                        "local {index} is {ours:?} instead of {theirs:x?}"
-                    );
-                    self.report.locals += 1;
+                    let same = same(&ours, theirs);
+                    ensure!(same, "local {index} is {ours:?} instead of {theirs:x?}");
+                    match promise {
+                        Promise::Nothing => self.report.known += 1,
+                        _ => self.report.locals += 1,
+                    }
                 }
                 Err(FrameError::NotLive) => {
-                    let promised = promise == Promise::Mode && self.promises(view, index, in_call);
+                    let promised = self.promises(view, index, promise);
                     ensure!(!promised, "local {index}, {theirs:x?}, is not live");
                     match promise {
-                        Promise::Mode => self.report.not_live += 1,
                         Promise::Nothing => self.report.unknown += 1,
+                        _ => self.report.not_live += 1,
                     }
                 }
                 Err(error) => bail!("local {index}: {error}"),
@@ -173,37 +193,38 @@ impl Checker {
         Ok(())
     }
 
-    fn operand<T: 'static>(
+    fn operand(
         &mut self,
-        store: &StoreContext<'_, T>,
         index: usize,
         ours: Result<Val, FrameError>,
         theirs: &Value,
+        same: impl Fn(&Val, &Value) -> bool,
     ) -> Result<()> {
         let ours = ours.with_context(|| format!("operand {index}"))?;
-        let same = same(store, &ours, theirs);
+        let same = same(&ours, theirs);
         ensure!(same, "operand {index} is {ours:?} instead of {theirs:x?}");
         self.report.operands += 1;
         Ok(())
     }
 
     /// Whether a local must be readable.
-    fn promises(&mut self, view: &FrameView<'_>, local: usize, in_call: bool) -> bool {
-        match self.settings.frame_state {
-            FrameState::Off => false,
-            FrameState::All => true,
-            FrameState::Live => {
-                let module = &self.module;
-                let of_function = self.live.entry(view.func_index).or_insert_with(|| {
-                    let function = module.function(view.func_index).expect("it has frames");
-                    let liveness = Liveness::new(function);
-                    let sets = |pc| [liveness.live_locals(pc), liveness.live_after_call(pc)];
-                    function.ops.iter().map(|op| (op.pc, sets(op.pc))).collect()
-                });
-                let live = &of_function[&view.pc][usize::from(in_call)];
-                live.contains(&(local as u32))
-            }
+    fn promises(&mut self, view: &FrameView<'_>, local: usize, promise: Promise) -> bool {
+        let behind_call = match promise {
+            Promise::Before => false,
+            Promise::BehindCall => true,
+            Promise::Nothing | Promise::Off => return false,
+        };
+        if self.settings.frame_state == FrameState::All {
+            return true;
         }
+        let module = &self.module;
+        let of_function = self.live.entry(view.func_index).or_insert_with(|| {
+            let function = module.function(view.func_index).expect("it has frames");
+            let liveness = Liveness::new(function);
+            let sets = |pc| [liveness.live_locals(pc), liveness.live_after_call(pc)];
+            function.ops.iter().map(|op| (op.pc, sets(op.pc))).collect()
+        });
+        of_function[&view.pc][usize::from(behind_call)].contains(&(local as u32))
     }
 }
 

@@ -7,8 +7,10 @@
 //!
 //! ```text
 //!   settings.rs   how to run                        smith.rs    random modules
-//!   drive.rs      both sides, from stop to stop     compare.rs  frames against frames
-//!   values.rs     values of one side as the other's
+//!   drive.rs      both sides, from stop to stop     programs.rs our own, body.rs, expr.rs, types.rs
+//!   twin.rs       the interpreter's side            faults.rs   a fault at any operator of them
+//!   compare.rs    frames against frames             values.rs   values of one side as the other's
+//!   report.rs     what was compared                 rng.rs      deterministic choices
 //! ```
 //!
 //! What is promised must be there: with [`FrameState::All`](stillframe::FrameState::All) every
@@ -17,12 +19,23 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
 mod compare;
 mod drive;
+mod expr;
+mod faults;
+mod programs;
+mod report;
+mod rng;
 mod settings;
 mod smith;
+mod twin;
+mod types;
 mod values;
 
-pub use drive::{Lockstep, Report};
+pub use drive::{Lockstep, Pair};
+pub use faults::{Fault, Variant};
+pub use programs::Program;
+pub use report::Report;
 pub use settings::Settings;
 pub use smith::{Shape, module_of};

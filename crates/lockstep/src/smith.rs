@@ -35,33 +35,35 @@ const IMPORTS: &[u8] = b"(module
 ///
 /// If they are too few.
 pub fn module_of(bytes: &[u8], shape: Shape) -> Result<Vec<u8>> {
-    let mut config = Config::default();
-    config.available_imports = Some(wat::parse_bytes(IMPORTS)?.into_owned());
-    config.max_imports = 6;
-    config.allow_start_export = false;
-    config.canonicalize_nans = true;
-    config.disallow_traps = shape == Shape::Quiet;
-    config.exceptions_enabled = shape == Shape::Throwing;
-    // Tags cannot be exported yet.
-    config.export_everything = shape != Shape::Throwing;
-    config.max_tags = 3;
-    config.min_exports = 1;
-    config.gc_enabled = false;
-    config.custom_page_sizes_enabled = false;
-    config.compact_imports_enabled = false;
-    config.relaxed_simd_enabled = false;
-    config.shared_everything_threads_enabled = false;
-    config.threads_enabled = false;
-    config.wide_arithmetic_enabled = false;
-    config.max_instructions = 200;
-    config.min_funcs = 2;
-    config.max_funcs = 12;
-    config.max_memories = 2;
-    config.max_memory32_bytes = 1 << 20;
-    config.max_memory64_bytes = 1 << 20;
-    config.memory_max_size_required = true;
-    config.max_table_elements = 100;
-    config.table_max_size_required = true;
-    config.max_tables = 2;
+    let config = Config {
+        available_imports: Some(wat::parse_bytes(IMPORTS)?.into_owned()),
+        max_imports: 6,
+        allow_start_export: false,
+        canonicalize_nans: true,
+        disallow_traps: shape == Shape::Quiet,
+        exceptions_enabled: shape == Shape::Throwing,
+        // Tags cannot be exported yet.
+        export_everything: shape != Shape::Throwing,
+        max_tags: 3,
+        min_exports: 1,
+        gc_enabled: false,
+        custom_page_sizes_enabled: false,
+        compact_imports_enabled: false,
+        relaxed_simd_enabled: false,
+        shared_everything_threads_enabled: false,
+        threads_enabled: false,
+        wide_arithmetic_enabled: false,
+        max_instructions: 200,
+        min_funcs: 2,
+        max_funcs: 12,
+        max_memories: 2,
+        max_memory32_bytes: 1 << 20,
+        max_memory64_bytes: 1 << 20,
+        memory_max_size_required: true,
+        max_table_elements: 100,
+        table_max_size_required: true,
+        max_tables: 2,
+        ..Config::default()
+    };
     Ok(Module::new(config, &mut Unstructured::new(bytes))?.to_bytes())
 }

@@ -66,11 +66,11 @@ impl Activations {
     pub(crate) fn position(
         &self,
         limits: &VMRuntimeLimits,
-        mut is_it: impl FnMut(Exit<'_>) -> bool,
+        is_it: impl FnMut(Exit<'_>) -> bool,
     ) -> Option<usize> {
         let innermost = (!self.list.is_empty()).then(|| Exit::of(limits));
         let outer = self.left.iter().rev().map(SavedLimits::exit);
-        innermost.into_iter().chain(outer).position(|exit| is_it(exit))
+        innermost.into_iter().chain(outer).position(is_it)
     }
 
     /// Begins one inside of the innermost.

@@ -228,7 +228,16 @@ impl CompiledModule {
     }
 
     /// Where the state of a defined function's frames lies.
+    #[inline]
     pub(crate) fn function_layout(&self, defined: usize) -> &FunctionLayout {
+        match self.layouts.get().and_then(|layouts| layouts[defined].get()) {
+            Some(layout) => layout,
+            None => self.decode_layout(defined),
+        }
+    }
+
+    #[cold]
+    fn decode_layout(&self, defined: usize) -> &FunctionLayout {
         let functions = self.info.code.len();
         let layouts =
             self.layouts.get_or_init(|| (0..functions).map(|_| OnceLock::new()).collect());
@@ -249,15 +258,18 @@ impl CompiledModule {
         self.settings.frame_state
     }
 
-    /// The row of the call that returns to the address `return_address`, and what can be read of a
-    /// frame there.
-    pub(crate) fn call_at(&self, return_address: usize) -> Option<(CodePosition, Row, Readable)> {
+    /// Where the function is, after the call, that returns to the address `return_address`.
+    pub(crate) fn call_position(&self, return_address: usize) -> Option<CodePosition> {
         // A call can be a function's last instruction: then the return address is the next
         // function's first byte, or padding. The byte before belongs to the call.
         let mut position = self.position(return_address.checked_sub(1)?)?;
         position.offset.0 += 1;
-        let (row, readable) = self.function_frames(position.defined).call_at(position.offset)?;
-        Some((position, row, readable))
+        Some(position)
+    }
+
+    /// The row of the call that returns to a place, and what can be read of a frame there.
+    pub(crate) fn call_at(&self, at: CodePosition) -> Option<(Row, Readable)> {
+        self.function_frames(at.defined).call_at(at.offset)
     }
 
     /// The address of a defined function's code.

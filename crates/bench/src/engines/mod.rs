@@ -6,7 +6,7 @@
 mod bare;
 mod stillframe;
 mod wasmi;
-mod wasmtime;
+pub(crate) mod wasmtime;
 
 use crate::memory;
 use crate::row::{Kind, Row};

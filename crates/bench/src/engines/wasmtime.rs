@@ -81,7 +81,7 @@ fn engine(metering: Metering) -> Result<Engine> {
 
 /// Wasmtime's errors are of a type of their own.
 #[cold]
-fn told(error: wasmtime::Error) -> anyhow::Error {
+pub(crate) fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:?}")
 }
 

@@ -37,6 +37,9 @@ pub(crate) struct FrameCache {
     module: Option<Arc<CompiledModule>>,
 }
 
+/// Entries that there is room for from the first on.
+const FIRST: usize = 256;
+
 struct Entry {
     address: usize,
     row: Arc<FrameRow>,
@@ -83,8 +86,8 @@ impl FrameCache {
 
     #[cold]
     fn miss(&mut self, return_address: usize) -> Option<Arc<FrameRow>> {
-        let module = self.module_at(return_address.checked_sub(1)?)?;
-        let row = Arc::new(FrameRow::in_module(module, return_address)?);
+        let (module, position) = self.module_of(return_address)?;
+        let row = Arc::new(FrameRow::of_call(module, position)?);
         self.misses += 1;
         if self.capacity > 0 {
             self.insert(return_address, row.clone());
@@ -92,17 +95,24 @@ impl FrameCache {
         Some(row)
     }
 
-    fn module_at(&mut self, address: usize) -> Option<Arc<CompiledModule>> {
-        let same = |module: &&Arc<CompiledModule>| module.position(address).is_some();
-        if let Some(module) = self.module.as_ref().filter(same) {
-            return Some(module.clone());
+    /// The module whose function calls and gets control back at an address, and where that is.
+    fn module_of(&mut self, return_address: usize) -> Option<(Arc<CompiledModule>, CodePosition)> {
+        let latest = self.module.as_ref();
+        if let Some((module, at)) = latest.and_then(|m| Some((m, m.call_position(return_address)?)))
+        {
+            return Some((module.clone(), at));
         }
-        let module = module_at(address)?;
+        let module = module_at(return_address.checked_sub(1)?)?;
+        let at = module.call_position(return_address)?;
         self.module = Some(module.clone());
-        Some(module)
+        Some((module, at))
     }
 
     fn insert(&mut self, address: usize, row: Arc<FrameRow>) {
+        if self.entries.is_empty() {
+            self.positions.reserve(self.capacity.min(FIRST));
+            self.entries.reserve(self.capacity.min(FIRST));
+        }
         let entry = Entry { address, row, used: false };
         let at = match self.entries.len() < self.capacity {
             true => {

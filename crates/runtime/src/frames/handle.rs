@@ -54,6 +54,12 @@ impl FrameHandle {
         FrameHandle { store, version, fp, row }
     }
 
+    /// The row, for other frames at the same place.
+    #[inline]
+    pub(super) fn shared_row(&self) -> &Arc<FrameRow> {
+        &self.row
+    }
+
     /// Whether the frame is still frozen as it was when the handle was made.
     #[inline]
     pub fn is_valid(&self, store: &StoreCore) -> bool {
@@ -256,6 +262,7 @@ impl FrameHandle {
 }
 
 impl FrameRow {
+    #[inline]
     pub(super) fn local(&self, index: usize) -> Result<&LocalPlace, FrameError> {
         let locals = self.layout().locals();
         locals.get(index).ok_or(FrameError::OutOfRange { index, len: locals.len() })

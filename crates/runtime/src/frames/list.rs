@@ -2,13 +2,11 @@
 
 use super::access::FrozenStack;
 use super::handle::FrameHandle;
-use super::row::FrameRow;
 use super::value::FrameError;
 use super::versions::Version;
 use super::walk::{Link, links};
 use crate::resumable::SuspendedCall;
 use crate::store::StoreCore;
-use std::sync::Arc;
 
 /// Iterator over frames, innermost first.
 ///
@@ -78,22 +76,23 @@ impl<'a> Frames<'a> {
     fn take_from(&mut self, mut strand: Strand<'a>, wanted: usize) {
         let mut cache = self.store.frames.cache();
         let (stack, store, version) = (&strand.stack, self.store.id(), strand.version);
-        let mut latest: Option<(usize, Arc<FrameRow>)> = None;
+        // Where the latest frame stands: in a recursion the next one stands there too.
+        let mut latest = 0;
         for (count, link) in links(strand.next, |address| stack.word(address)).enumerate() {
             if count == wanted {
                 strand.next = link;
                 self.strand = Some(strand);
                 return;
             }
-            let row = match &latest {
-                Some((pc, row)) if *pc == link.pc => {
+            let row = match self.ready.last() {
+                Some(frame) if latest == link.pc => {
                     cache.count_hit();
-                    row.clone()
+                    frame.shared_row().clone()
                 }
                 _ => {
                     // A trampoline's frame has none.
                     let Some(row) = cache.row(link.pc) else { continue };
-                    latest = Some((link.pc, row.clone()));
+                    latest = link.pc;
                     row
                 }
             };

@@ -5,7 +5,7 @@
 //! asked for.
 
 use crate::code;
-use crate::module::CompiledModule;
+use crate::module::{CodePosition, CompiledModule};
 use std::any::Any;
 use std::sync::Arc;
 use stillframe_abi::frame_table::{
@@ -36,13 +36,10 @@ impl FrameRow {
         FrameRow { module, defined: defined as u32, wasm_pc: row.wasm_pc, readable, handler }
     }
 
-    /// The row of the call in `module` that returns to an address.
-    pub(crate) fn in_module(
-        module: Arc<CompiledModule>,
-        return_address: usize,
-    ) -> Option<FrameRow> {
-        let (position, row, readable) = module.call_at(return_address)?;
-        Some(FrameRow::new(module, position.defined, row, readable))
+    /// The row of the call in `module` that returns to a place.
+    pub(crate) fn of_call(module: Arc<CompiledModule>, at: CodePosition) -> Option<FrameRow> {
+        let (row, readable) = module.call_at(at)?;
+        Some(FrameRow::new(module, at.defined, row, readable))
     }
 
     /// The module of the function.
@@ -68,6 +65,7 @@ impl FrameRow {
         Some((start + landing as usize, frame_size as usize))
     }
 
+    #[inline]
     pub(crate) fn layout(&self) -> &FunctionLayout {
         self.module.function_layout(self.defined as usize)
     }
@@ -91,11 +89,11 @@ pub(crate) fn module_at(address: usize) -> Option<Arc<CompiledModule>> {
 /// Where the state of a function's frames lies, for access by index.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionLayout {
-    locals: Box<[LocalPlace]>,
+    locals: Vec<LocalPlace>,
     /// By depth; of one depth the narrow one first.
-    operands: Box<[OperandPlace]>,
-    /// By cell: the local that it is for.
-    local_of_cell: Box<[u32]>,
+    operands: Vec<OperandPlace>,
+    /// Whose value each cell holds.
+    cells: Vec<Cell>,
     context: Option<CellPlace>,
 }
 
@@ -133,48 +131,45 @@ const MAX_LOCALS: usize = 51_001;
 impl FunctionLayout {
     /// Decodes a layout for a function with these parameters. Of a damaged one there is less.
     pub(crate) fn new(layout: Option<FrameLayout>, params: &[ValType]) -> FunctionLayout {
-        let mut types = params.to_vec();
-        let Some(layout) = layout else { return FunctionLayout::without_cells(types) };
-        for &(count, ty) in &layout.declared {
-            if types.len().saturating_add(count as usize) > MAX_LOCALS {
-                return FunctionLayout::without_cells(params.to_vec());
-            }
-            types.extend(std::iter::repeat_n(ty, count as usize));
+        let FrameLayout { declared, base, cells } = layout.unwrap_or_default();
+        let count = |sum: usize, &(count, _): &(u32, _)| sum.saturating_add(count as usize);
+        let count = declared.iter().fold(params.len(), count);
+        let is_whole = count <= MAX_LOCALS;
+        let mut locals = Vec::with_capacity(if is_whole { count } else { params.len() });
+        let place = |ty| LocalPlace { ty, cell: NO_CELL, below: 0 };
+        locals.extend(params.iter().map(|&ty| place(ty)));
+        if !is_whole {
+            return FunctionLayout { locals, ..FunctionLayout::default() };
         }
-        let mut decoded = FunctionLayout::without_cells(types);
-        decoded.place(&layout);
+        for (count, ty) in declared {
+            locals.resize(locals.len() + count as usize, place(ty));
+        }
+        let mut decoded = FunctionLayout { locals, cells, ..FunctionLayout::default() };
+        decoded.place(base);
         decoded
     }
 
-    fn without_cells(types: Vec<ValType>) -> FunctionLayout {
-        let place = |ty| LocalPlace { ty, cell: NO_CELL, below: 0 };
-        let locals = types.into_iter().map(place).collect();
-        FunctionLayout { locals, ..FunctionLayout::default() }
-    }
-
-    fn place(&mut self, layout: &FrameLayout) {
-        let mut below = layout.base;
-        let mut operands = Vec::new();
-        let mut local_of_cell = Vec::with_capacity(layout.cells.len());
-        for (cell, &what) in (0..).zip(&layout.cells) {
+    /// Finds out where the cells lie.
+    fn place(&mut self, base: u32) {
+        let mut below = base;
+        for (cell, &what) in (0..).zip(&self.cells) {
             let ty = |local: u32| self.locals.get(local as usize).map(|local| local.ty);
             // Cells lie one above the other, and all of them below the frame pointer.
             let Some(next) = below.checked_sub(what.size(ty)) else { break };
-            local_of_cell.push(NO_CELL);
             match what {
                 Cell::Context => self.context = Some(CellPlace { cell, below }),
-                Cell::Operand { depth, wide } => operands.push(OperandPlace { depth, wide, below }),
+                Cell::Operand { depth, wide } => {
+                    self.operands.push(OperandPlace { depth, wide, below });
+                }
                 Cell::Local(local) => {
                     if let Some(place) = self.locals.get_mut(local as usize) {
                         (place.cell, place.below) = (cell, below);
-                        local_of_cell[cell as usize] = local;
                     }
                 }
             }
             below = next;
         }
-        operands.sort_unstable();
-        (self.operands, self.local_of_cell) = (operands.into(), local_of_cell.into());
+        self.operands.sort_unstable();
     }
 
     /// All locals; parameters come first.
@@ -185,7 +180,10 @@ impl FunctionLayout {
 
     /// The local whose cell this is.
     pub(crate) fn local_of_cell(&self, cell: u32) -> Option<u32> {
-        self.local_of_cell.get(cell as usize).copied().filter(|&local| local != NO_CELL)
+        match self.cells.get(cell as usize)? {
+            Cell::Local(local) => Some(*local),
+            Cell::Context | Cell::Operand { .. } => None,
+        }
     }
 
     /// Bytes from the frame pointer down to the cell of an operand of type `ty`.

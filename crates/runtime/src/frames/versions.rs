@@ -115,11 +115,14 @@ impl StoreCore {
         version: Version,
         look: impl FnOnce(&FrozenStack<'_>) -> R,
     ) -> Option<R> {
-        if self.limits.execution_version.load(Relaxed) == version.get() {
-            let activation = self.frozen_activation(0)??;
-            return Some(look(&activation.stack));
+        if self.limits.execution_version.load(Relaxed) != version.get() {
+            return self.look_further(version, look);
         }
-        self.look_further(version, look)
+        debug_assert_ne!(self.limits.last_wasm_exit_pc.get(), 0, "what runs has no version");
+        let stack = self.activations.innermost()?.stack.as_ref()?;
+        // SAFETY: it has left wasm, else there was no version, and the store is borrowed, so that it
+        // does not go back.
+        Some(look(&unsafe { FrozenStack::new(stack) }))
     }
 
     /// The same for frames that are not of the innermost activation.
