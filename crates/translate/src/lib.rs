@@ -28,6 +28,7 @@ mod module;
 mod operands;
 mod ops;
 mod points;
+mod regions;
 mod trampoline;
 
 pub use compiler::{Compiler, CompilerOptions, OptLevel, Progress};

@@ -16,13 +16,16 @@
 //! changes: one more than loops are nested, at most.
 //!
 //! Between two operators of control (calls are among them) code is straight. So sets are kept for
-//! those alone, and the set at any other operator follows from that of the next one.
+//! those alone, and for one in [`KEPT`] of the others: the set at any operator follows from the next
+//! one that is kept.
 
 use anyhow::Result;
 use wasmparser::{Catch, FunctionBody, Operator};
 
 /// Words of all sets of a function, at most.
 const WORDS_MAX: usize = 4 << 20;
+/// Of so many events, one has its set kept whatever it is.
+const KEPT: usize = 256;
 /// Passes, at most.
 const PASSES_MAX: usize = 20;
 
@@ -236,7 +239,8 @@ impl Liveness {
         }
         let is_control = |event: &Event| !matches!(event, Event::Get(_) | Event::Set(_));
         let control = liveness.events.list.iter().filter(|(_, event)| is_control(event)).count();
-        if control.saturating_mul(locals / 64) > WORDS_MAX {
+        let kept = control + liveness.events.list.len() / KEPT;
+        if kept.saturating_mul(locals / 64) > WORDS_MAX {
             return Ok(None);
         }
         let finished = (0..PASSES_MAX).any(|_| !liveness.pass());
@@ -251,6 +255,7 @@ impl Liveness {
         let mut changed = false;
         let starts = self.loop_headers();
         for at in (0..self.events.list.len()).rev() {
+            let is_kept = at % KEPT == 0;
             let label = |open: &[Construct], depth: u32| {
                 let found = open.len().checked_sub(1 + depth as usize).map(|i| &open[i]);
                 found.map_or_else(|| nothing.clone(), |construct| construct.label.clone())
@@ -263,11 +268,17 @@ impl Liveness {
                     if (local as usize) < self.locals {
                         live.insert(local);
                     }
+                    if is_kept {
+                        self.before[at].clone_from(&live.words);
+                    }
                     continue;
                 }
                 &Event::Set(local) => {
                     if (local as usize) < self.locals {
                         live.remove(local);
+                    }
+                    if is_kept {
+                        self.before[at].clone_from(&live.words);
                     }
                     continue;
                 }
@@ -355,9 +366,11 @@ impl Liveness {
         while list.get(self.cursor).is_some_and(|(at, _)| *at < operator) {
             self.cursor += 1;
         }
-        let is_straight = |event: &Event| matches!(event, Event::Get(_) | Event::Set(_));
         let ahead = &list[self.cursor..];
-        let straight = ahead.iter().take_while(|(_, event)| is_straight(event)).count();
+        let is_kept = |(at, (_, event)): (usize, &(u32, Event))| {
+            (self.cursor + at) % KEPT == 0 || !matches!(event, Event::Get(_) | Event::Set(_))
+        };
+        let straight = ahead.iter().enumerate().position(is_kept).unwrap_or(ahead.len());
         let mut live = LocalSet::empty(self.locals);
         if let Some(words) = self.before.get(self.cursor + straight) {
             live.add_all(words);

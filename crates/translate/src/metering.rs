@@ -123,6 +123,10 @@ impl FuncTranslator<'_> {
             let loc = self.points.start_point(pc, None);
             self.builder.set_srcloc(loc);
             self.checkpoint();
+            if self.env.frame_writes {
+                // The operand may be changed there.
+                self.last_const = None;
+            }
         }
         self.stretch.passed += match op {
             Operator::Call { .. } | Operator::CallIndirect { .. } => CALL_WEIGHT,
@@ -156,7 +160,12 @@ impl FuncTranslator<'_> {
     /// A constant cost of at most [`SMALL_BULK_COST`] is charged to the open run, without a
     /// checkpoint. Otherwise this ends the open run. The operator's own cost is charged afterwards,
     /// by the caller.
-    pub(crate) fn bulk_checkpoint(&mut self, units: Value, per_unit: u32, constant: Option<u64>) {
+    pub(crate) fn bulk_checkpoint(
+        &mut self,
+        units: impl Fn(&mut Self) -> Value,
+        per_unit: u32,
+        constant: Option<u64>,
+    ) {
         let per_unit = u64::from(per_unit);
         // What costs nothing per unit (`memory.grow` by default) has a constant cost too.
         let constant = if per_unit == 0 { Some(0) } else { constant };
@@ -173,9 +182,15 @@ impl FuncTranslator<'_> {
         }
         self.end_run();
         self.stretch.start = self.stretch.passed;
-        let cost = metering.fuel.then(|| self.bulk_cost(units, per_unit));
-        self.emit_checkpoint(cost);
-        if let Some(cost) = cost {
+        let cost = |t: &mut Self| {
+            let units = units(t);
+            t.bulk_cost(units, per_unit)
+        };
+        let tested = metering.fuel.then(|| cost(self));
+        self.emit_checkpoint(tested);
+        if let Some(tested) = tested {
+            // A debugger may have written the number of units.
+            let cost = if self.env.frame_writes { cost(self) } else { tested };
             let fuel = self.builder.ins().get_pinned_reg(types::I64);
             let sum = saturating_add(&mut self.builder, fuel, cost);
             self.builder.ins().set_pinned_reg(sum);

@@ -3,13 +3,16 @@
 //! What it emits and what it notes in the [`StateKeeper`](super::StateKeeper) go together: a cell is held from
 //! its store on.
 
-use super::{Held, OPERANDS_MAX_THROUGH};
+use super::Held;
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
 use crate::liveness::LocalSet;
 use crate::points::{PointState, Points};
+use crate::regions::Region;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
+use cranelift_codegen::ir::{
+    InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Value, types,
+};
 use std::rc::Rc;
 use stillframe_abi::Trap;
 use stillframe_abi::artifact::FrameState;
@@ -154,31 +157,21 @@ impl FuncTranslator<'_> {
 
     /// The state of a frame that stands here with all of its operands saved.
     fn saved_state(&mut self) -> PointState {
-        let operands = match self.state.mode {
-            FrameState::Off => Vec::new(),
-            _ => {
-                let max = self.state.max_operands();
-                let kept = |(depth, &ty): (usize, &ValType)| (depth < max).then_some(ty);
-                self.stack.types().iter().enumerate().map(kept).collect()
-            }
-        };
-        self.state.state(operands)
+        let types = self.stack.types();
+        let count = if self.state.mode == FrameState::Off { 0 } else { types.len() };
+        self.state.state(count, |_, depth| Some(types[depth]))
     }
 
     /// The state of a frame that stands here with its lowest `count` operands, as far as the cells
     /// hold it.
     fn held_state(&mut self, count: usize) -> PointState {
-        let operand = |depth: usize| {
-            if self.state.through {
-                return (depth < OPERANDS_MAX_THROUGH).then(|| self.stack.types()[depth]);
-            }
-            let held = self.state.held.operands.get(depth).copied().flatten();
-            // With writes, an operand is a variable, and which value it has is not at hand.
-            let is_held = held == Some(self.stack.values()[depth]) && !self.env.frame_writes;
-            is_held.then(|| self.stack.types()[depth])
-        };
-        let operands = (0..count).map(operand).collect();
-        self.state.state(operands)
+        // With writes, an operand is a variable, and which value it has is not at hand.
+        let (stack, writes) = (&self.stack, self.env.frame_writes);
+        self.state.state(count, |state, depth| {
+            let held = state.held.operands.get(depth).copied().flatten();
+            let is_held = state.through || held == Some(stack.values()[depth]) && !writes;
+            is_held.then(|| stack.types()[depth])
+        })
     }
 
     /// Before a call whose arguments were popped: stores the state, and gives the call a point with
@@ -197,6 +190,10 @@ impl FuncTranslator<'_> {
             return;
         }
         self.reload_locals(kept);
+        self.reload_operands();
+    }
+
+    fn reload_operands(&mut self) {
         for depth in 0..self.stack.len().min(self.state.max_operands()) {
             let ty = self.stack.types()[depth];
             if self.state.keeps(ty) {
@@ -230,7 +227,12 @@ impl FuncTranslator<'_> {
     pub(crate) fn behind_cold_call(&mut self, cold: ColdState) {
         self.behind_call(&cold.kept);
         self.state.latest = None;
-        self.state.held = cold.before;
+        // A cell that the cold block has written does not hold any more what it held before, which
+        // may be on the stack again later.
+        let in_cold = std::mem::replace(&mut self.state.held, cold.before);
+        if !Rc::ptr_eq(&in_cold, &self.state.held) {
+            Rc::make_mut(&mut self.state.held).meet(&in_cold);
+        }
     }
 
     /// In the handler of calls: loads again what may have been written at any of them.
@@ -245,6 +247,8 @@ impl FuncTranslator<'_> {
                 self.reload_local(local as u32, cell);
             }
         }
+        // All calls have saved what lies below the `try_table`.
+        self.reload_operands();
     }
 
     fn reload_locals(&mut self, kept: &LocalSet) {
@@ -281,7 +285,14 @@ impl FuncTranslator<'_> {
             writes.iter().for_each(|&local| self.state.local_written(local));
             self.state.spent += writes.len() as u64 / 8;
         }
-        self.state.change().operands.truncate(height);
+        // What was popped is not held: the loop's body may put it back, and use the cell otherwise.
+        let kept = height.min(self.state.held.operands.len());
+        let current: Vec<Value> = (0..kept).map(|depth| self.operand(depth)).collect();
+        let operands = &mut self.state.change().operands;
+        operands.truncate(height);
+        for (held, current) in operands.iter_mut().zip(current) {
+            *held = held.filter(|held| *held == current);
+        }
     }
 
     /// Traps for `trap` if `condition` is not zero, in a cold block that stores the state first.
@@ -366,12 +377,23 @@ impl FuncTranslator<'_> {
         self.state.spent += 1;
         let slot = self.slot();
         let offset = self.state.offsets[cell as usize] as i32;
-        self.builder.ins().stack_store(types::I64, value, slot, offset);
+        let address = self.builder.ins().stack_addr(types::I64, slot, offset);
+        let flags = self.cell_flags();
+        self.builder.ins().store(flags, value, address, 0);
     }
 
     fn load_cell(&mut self, cell: u32, ty: ValType) -> Value {
+        // A value that is loaded again is another one, which has to meet the old one where paths do.
+        self.state.spent += 4;
         let slot = self.slot();
         let offset = self.state.offsets[cell as usize] as i32;
-        self.builder.ins().stack_load(types::I64, clif_type(ty), slot, offset)
+        let address = self.builder.ins().stack_addr(types::I64, slot, offset);
+        let flags = self.cell_flags();
+        self.builder.ins().load(clif_type(ty), flags, address, 0)
+    }
+
+    /// Flags of an access to a cell. Cells are aligned for words, not for vectors.
+    fn cell_flags(&mut self) -> MemFlagsData {
+        Region::FrameCells.flags(self.builder.func, MemFlagsData::new().with_notrap())
     }
 }

@@ -44,7 +44,7 @@ use stillframe_abi::types::ValType;
 const BUDGET: u64 = 50_000;
 const BUDGET_PER_OPERATOR: u64 = 32;
 
-/// Operands that are kept, from the bottom of the stack; those above cannot be read. Compilers make
+/// Operands that are kept, from the bottom of the stack; those above are not shown. Compilers make
 /// few; the bound is for what the states of the points take in memory.
 const OPERANDS_MAX: usize = 1000;
 /// The same in write-through mode.
@@ -235,13 +235,22 @@ impl StateKeeper {
         self.held = at.0.unwrap_or_default();
     }
 
-    /// The state of a frame that stands here, with these operands.
-    fn state(&mut self, operands: Vec<Option<ValType>>) -> PointState {
-        if let Some(latest) = self.latest
-            && self.states[latest.0 as usize].operands == operands
-        {
-            return latest;
+    /// The state of a frame that stands here, with so many operands: their types, where they can be
+    /// read.
+    fn state(
+        &mut self,
+        count: usize,
+        operand: impl Fn(&StateKeeper, usize) -> Option<ValType>,
+    ) -> PointState {
+        let count = count.min(self.max_operands());
+        if let Some(latest) = self.latest {
+            let known = &self.states[latest.0 as usize].operands;
+            if known.len() == count && (0..count).all(|depth| operand(self, depth) == known[depth])
+            {
+                return latest;
+            }
         }
+        let operands: Vec<_> = (0..count).map(|depth| operand(self, depth)).collect();
         self.spent += (self.held.cells.words() + operands.len()) as u64 / 8;
         self.states.push(Readable { cells: self.held.cells.clone(), operands });
         let state = PointState(self.states.len() as u32 - 1);

@@ -22,8 +22,10 @@ pub(crate) fn checkpoint_before(t: &mut FuncTranslator<'_>, op: &Operator<'_>, p
     let loc = t.points.start_point(pc, None);
     t.builder.set_srcloc(loc);
     // The number of units is on top of the stack for all of them.
-    let units = t.top(1)[0];
-    let units = zero_extend(t, units);
+    let units = |t: &mut FuncTranslator<'_>| {
+        let units = t.top(1)[0];
+        zero_extend(t, units)
+    };
     let per_unit = t.env.metering.costs.per_unit(unit);
     let constant = t.last_const;
     t.bulk_checkpoint(units, per_unit, constant);

@@ -160,7 +160,8 @@ fn direct(t: &mut FuncTranslator<'_>, index: u32) -> Callee {
 fn through_table(t: &mut FuncTranslator<'_>, type_index: u32, table: u32) -> Callee {
     let index = t.pop();
     let element = ops::table::element_address(t, table, index, Trap::UndefinedElement);
-    let func_ref = t.builder.ins().load(types::I64, MemFlagsData::trusted(), element, 0);
+    let flags = ops::table::element_flags(t);
+    let func_ref = t.builder.ins().load(types::I64, flags, element, 0);
 
     // The null test is the processor's: nothing is mapped at the lowest addresses, so if the
     // reference is null this load faults.

@@ -186,6 +186,8 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
         return push_frame(t, Kind::Unreachable, signature);
     }
     let condition = t.pop();
+    // The parameters dominate both arms, so they need not be block parameters.
+    let params = t.top(signature.params(t.env.info).len());
     t.end_run();
     let then = t.builder.create_block();
     let otherwise = t.builder.create_block();
@@ -193,8 +195,6 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     t.builder.seal_block(then);
     t.builder.seal_block(otherwise);
     t.builder.switch_to_block(then);
-    // The parameters dominate both arms, so they need not be block parameters.
-    let params = t.top(signature.params(t.env.info).len());
     let mut held = Meeting::default();
     held.join(&t.state.held);
     push_frame(t, Kind::If { otherwise, params, held }, signature);

@@ -17,20 +17,13 @@
 //! runtime finds [`Trap::MemoryOutOfBounds`](stillframe_abi::Trap::MemoryOutOfBounds) at the
 //! faulting instruction.
 //!
-//! # Alias regions
-//!
-//! Cranelift may assume that accesses in different regions never touch the same bytes. Each memory
-//! that the module defines is a region; the imported ones are one region together, because two
-//! imports can name the same memory. Whatever is in no region (contexts, globals, tables, limits)
-//! is thereby known to be untouched by stores to memory. Every access to linear memory must
-//! therefore be made with the flags that [`access`] gives.
+//! Every access to linear memory must be made with the flags that [`access`] gives: they have its
+//! alias region (`regions.rs`).
 
 use crate::func::FuncTranslator;
+use crate::regions::Region;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{
-    self, AliasRegion, AliasRegionData, Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value,
-    types,
-};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, types};
 use stillframe_abi::types::WASM_PAGE_SIZE;
 use stillframe_abi::vmctx::{MEMORY32_MAX_ACCESS, offsets};
 use wasmparser::{MemArg, MemArgTarget, Operator};
@@ -60,8 +53,8 @@ pub(crate) fn access(
     };
     let flags = MemFlagsData::new()
         .with_endianness(Endianness::Little)
-        .with_alias_region(Some(alias_region(t, memory)))
         .with_trap_code(Some(t.points.memory_site()));
+    let flags = region(t, memory).flags(t.builder.func, flags);
     Access { flags, address, offset }
 }
 
@@ -206,19 +199,12 @@ fn load_field(t: &mut FuncTranslator<'_>, memory: u32, field: usize, flags: MemF
     t.builder.ins().load(types::I64, flags, definition, (at + field) as i32)
 }
 
-/// The alias region of a memory. Ids are the function's own: 0 for all imported memories, then one
-/// for each defined memory; nothing else uses alias regions.
-fn alias_region(t: &mut FuncTranslator<'_>, memory: u32) -> AliasRegion {
-    let defined = memory.checked_sub(t.env.info.num_imported_memories as u32);
-    let user_id = defined.map_or(0, |defined| defined + 1);
-    let regions: &mut ir::AliasRegionSet = &mut t.builder.func.dfg.alias_regions;
-    regions.get(user_id).unwrap_or_else(|| {
-        let description = match defined {
-            Some(_) => format!("memory {memory}").into(),
-            None => "imported memories".into(),
-        };
-        regions.insert(AliasRegionData { user_id, description })
-    })
+/// The alias region of a memory.
+fn region(t: &FuncTranslator<'_>, memory: u32) -> Region {
+    match memory.checked_sub(t.env.info.num_imported_memories as u32) {
+        Some(defined) => Region::DefinedMemory(defined),
+        None => Region::ImportedMemories,
+    }
 }
 
 #[cfg(test)]

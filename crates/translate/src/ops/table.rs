@@ -4,6 +4,7 @@
 //! access.
 
 use crate::func::FuncTranslator;
+use crate::regions::Region;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use stillframe_abi::Trap;
@@ -14,7 +15,7 @@ use wasmparser::Operator;
 const ELEMENT_SHIFT: i64 = 3;
 
 /// The address of element `index` (as popped: of the table's index type). Traps for `trap` if there
-/// is no such element. Elements are 64-bit references; access them with `MemFlagsData::trusted()`.
+/// is no such element. Elements are 64-bit references; access them with [`element_flags`].
 pub(crate) fn element_address(
     t: &mut FuncTranslator<'_>,
     table: u32,
@@ -35,19 +36,26 @@ pub(crate) fn element_address(
     t.builder.ins().select_spectre_guard(outside, base, address)
 }
 
+/// Flags of an access to an element.
+pub(crate) fn element_flags(t: &mut FuncTranslator<'_>) -> MemFlagsData {
+    Region::TableElements.flags(t.builder.func, MemFlagsData::trusted())
+}
+
 /// Translates `op` if it is of this kind.
 pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     match *op {
         Operator::TableGet { table } => {
             let index = t.pop();
             let address = element_address(t, table, index, Trap::TableOutOfBounds);
-            let value = t.builder.ins().load(types::I64, MemFlagsData::trusted(), address, 0);
+            let flags = element_flags(t);
+            let value = t.builder.ins().load(types::I64, flags, address, 0);
             t.push_as(value, t.env.info.tables[table as usize].element());
         }
         Operator::TableSet { table } => {
             let (index, value) = t.pop2();
             let address = element_address(t, table, index, Trap::TableOutOfBounds);
-            t.builder.ins().store(MemFlagsData::trusted(), value, address, 0);
+            let flags = element_flags(t);
+            t.builder.ins().store(flags, value, address, 0);
         }
         Operator::TableSize { table } => {
             let mut length = load_field(t, table, offsets::TABLE_LENGTH);

@@ -2,6 +2,7 @@
 
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
+use crate::regions::Region;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use stillframe_abi::module::NO_SLOT;
@@ -39,14 +40,15 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             let (address, offset) = global_address(t, global_index);
             let flags = match ty.mutability() {
                 Mutability::Const => FuncTranslator::constant_flags(),
-                Mutability::Var => ir::MemFlagsData::trusted(),
+                Mutability::Var => global_flags(t),
             };
             t.builder.ins().load(clif_type(ty.content()), flags, address, offset)
         }
         Operator::GlobalSet { global_index } => {
             let value = t.pop();
             let (address, offset) = global_address(t, global_index);
-            t.builder.ins().store(ir::MemFlagsData::trusted(), value, address, offset);
+            let flags = global_flags(t);
+            t.builder.ins().store(flags, value, address, offset);
             return true;
         }
         Operator::Select | Operator::TypedSelect { .. } => {
@@ -84,6 +86,11 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
         None => t.push(value),
     }
     true
+}
+
+/// Flags of an access to a global that can change.
+fn global_flags(t: &mut FuncTranslator<'_>) -> ir::MemFlagsData {
+    Region::Globals.flags(t.builder.func, ir::MemFlagsData::trusted())
 }
 
 /// The address of a global's definition, as a base and an offset.
