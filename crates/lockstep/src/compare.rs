@@ -11,7 +11,7 @@ use stillframe::{
     Val,
 };
 use stillframe_oracle::liveness::Liveness;
-use stillframe_oracle::{Activation, FrameView, Module, Value};
+use stillframe_oracle::{Activation, Code, FrameView, Module, Value};
 
 /// Compares, and counts what it has compared.
 pub(crate) struct Checker {
@@ -112,20 +112,49 @@ impl Checker {
         self.report.faults += u64::from(is_fault);
         let frames = trace.frames();
         let total = frames.len() + trace.omitted();
-        ensure!(total == call.depth(), "{total} frames instead of {}", call.depth());
-        let views: Vec<_> = call.frames().collect();
+        let mut views: Vec<_> = call.frames().collect();
+        let passed_on = trap.is_none() && self.was_passed_on(frames, &mut views)?;
+        ensure!(total == views.len(), "{total} frames instead of {}", views.len());
         for (i, frame) in frames.iter().enumerate() {
             let depth = if i < 64 { i } else { i + trace.omitted() };
             let promise = match self.settings.frame_state {
                 FrameState::Off => Promise::Off,
                 _ if depth > 0 => Promise::BehindCall,
-                _ if is_fault => Promise::Nothing,
+                _ if is_fault || passed_on => Promise::Nothing,
                 _ => Promise::Before,
             };
             self.traced(frame, &views[depth], promise, same)
                 .with_context(|| format!("frame {depth} of the trace: {}", describe(&views[depth])))?;
         }
         Ok(())
+    }
+
+    /// A `try_table` gets every exception, and passes on those that none of its clauses catches:
+    /// so the trace of an exception that nobody catches starts at the last `try_table` that passed
+    /// it on. Returns whether one did; then `views` starts there too.
+    fn was_passed_on(
+        &self,
+        frames: &[FrozenFrame],
+        views: &mut Vec<FrameView<'_>>,
+    ) -> Result<bool> {
+        let Some(inner) = frames.first() else { return Ok(false) };
+        let gone = views.len().checked_sub(frames.len()).context("too many frames")?;
+        if gone == 0 && inner.wasm_pc() == views[0].pc {
+            return Ok(false);
+        }
+        views.drain(..gone);
+        let function = self.module.function(views[0].func_index).context("a function")?;
+        let mut around = function.position(views[0].pc);
+        while let Some(at) = around {
+            let op = &function.ops[at];
+            let is_try = matches!(op.code, Code::Plain(wasmparser::Operator::TryTable { .. }));
+            if is_try && op.pc == inner.wasm_pc() {
+                views[0].pc = op.pc;
+                return Ok(true);
+            }
+            around = op.parent;
+        }
+        bail!("the trace starts at {:#x} instead of {:#x}", inner.wasm_pc(), views[0].pc)
     }
 
     fn traced(

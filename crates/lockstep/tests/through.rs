@@ -28,6 +28,7 @@ fn many_locals(locals: usize, loops: usize, live: bool) -> Vec<u8> {
         let _ = writeln!(
             wat,
             "(i32.const {i}) (loop (param i32) (result i32) (br_if 1 (i32.eqz (local.get $p))))
+             (local.get $p) (if (param i32) (result i32) (then) (else (i32.const 3) (i32.add)))
              (local.set $l{at} (i32.add (local.get $l{at})))"
         );
         if i + 1 == loops {
@@ -49,7 +50,8 @@ fn what_is_stored_where_it_is_written_is_the_interpreters() {
     let wasm = many_locals(800, 800, true);
     for frame_state in [FrameState::Live, FrameState::All] {
         for frame_writes in [false, true] {
-            let settings = Settings { frame_writes, max_fuel: 20_000, ..Settings::new(frame_state) };
+            let settings =
+                Settings { frame_writes, max_fuel: 20_000, ..Settings::new(frame_state) };
             let report = Lockstep::new(settings).unwrap().run(&wasm, 1).unwrap();
             assert!(report.stops > 300, "{report:?}");
             assert_eq!(report.not_live, 0, "all locals are stored: {report:?}");

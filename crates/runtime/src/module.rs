@@ -268,8 +268,9 @@ impl CompiledModule {
     }
 
     /// The row of the call that returns to a place, and what can be read of a frame there.
-    pub(crate) fn call_at(&self, at: CodePosition) -> Option<(Row, Readable)> {
-        self.function_frames(at.defined).call_at(at.offset)
+    /// That is put into `state`, whose memory is used again.
+    pub(crate) fn call_at(&self, at: CodePosition, state: &mut Readable) -> Option<Row> {
+        self.function_frames(at.defined).find_call(at.offset, state)
     }
 
     /// The address of a defined function's code.

@@ -35,8 +35,8 @@ pub(crate) struct Fault {
     pub(crate) signal: i32,
     /// The data address, for `SIGSEGV` and `SIGBUS`.
     pub(crate) address: usize,
-    /// What was in the register of a function's first argument.
-    pub(crate) first_argument: usize,
+    /// What was in the registers of a function's first two arguments.
+    pub(crate) arguments: [usize; 2],
 }
 
 /// What is known of a thread. Without a destructor, so that the signal handler can read it.
@@ -229,12 +229,7 @@ fn leave_wasm(signal: i32, address: usize, context: &mut libc::ucontext_t) -> bo
     if limits.last_wasm_exit_pc.get() != 0 || !code::is_code(regs.pc) {
         return false;
     }
-    state.fault.set(Some(Fault {
-        pc: regs.pc,
-        signal,
-        address,
-        first_argument: regs.first_argument,
-    }));
+    state.fault.set(Some(Fault { pc: regs.pc, signal, address, arguments: regs.arguments }));
     limits.last_wasm_exit_pc.set(regs.pc);
     limits.last_wasm_exit_fp.set(regs.fp);
     if state.metered {

@@ -229,7 +229,8 @@ impl FrameHandle {
     ///
     /// [`FrameError::WrongStore`], [`FrameError::Stale`], [`FrameError::OutOfRange`], and
     /// [`FrameError::NotLive`] if it is not kept at this place.
-    #[inline]
+    // Always, so that the value need not pass through memory.
+    #[inline(always)]
     pub fn local(&self, store: impl AsContext, index: usize) -> Result<Val, FrameError> {
         self.0.local(store.as_context().core, index).map(Val::of_frame)
     }

@@ -11,11 +11,11 @@
 #![allow(missing_docs)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Barrier, RwLock, mpsc};
+use std::sync::{Barrier, Mutex, RwLock, mpsc};
 use std::thread;
 use stillframe::{
-    Caller, Config, Engine, Error, Func, Instance, Linker, Module, ResumableCall, Store, Trap,
-    TypedFunc, TypedResumableCall, Val, bail,
+    Caller, Config, Engine, Error, FrameHandle, Func, Instance, Linker, Module, ResumableCall,
+    Store, Trap, TypedFunc, TypedResumableCall, Val, bail,
 };
 
 const THREADS: usize = 8;
@@ -244,7 +244,7 @@ fn calls_of_one_store_are_resumed_by_whoever_has_the_store() {
     let walk = instance.get_typed_func(&mut store, "walk").unwrap();
     let calls: Vec<_> = (0..800).map(|i| Walk::start(&mut store, walk, i)).collect();
     // The calls stay with their threads, only the store goes around.
-    let store = std::sync::Mutex::new(store);
+    let store = Mutex::new(store);
     let mut shares: Vec<Vec<Walk>> = (0..THREADS).map(|_| Vec::new()).collect();
     for (i, call) in calls.into_iter().enumerate() {
         shares[i % THREADS].push(call);
@@ -372,6 +372,69 @@ fn dropping_on_some_threads_while_others_look() {
     assert_eq!(store.suspended_backtraces().len(), 1);
     let call = kept.resume(&mut store, &[Val::I32(1)]).unwrap();
     assert!(matches!(call, TypedResumableCall::Finished(8)));
+}
+
+/// Handles are read by some threads, all through one store, while others drop the calls and use the
+/// stacks that come back: what is read is right, or the handle is stale.
+#[test]
+fn handles_are_used_by_some_threads_while_others_drop_their_calls() {
+    const CALLS: usize = 6;
+    const ROUNDS: usize = 150;
+    let engine = engine(|config| {
+        config.pooled_stacks(2).frame_cache_size(2);
+    });
+    let module = Module::new(&engine, WAT).unwrap();
+    let (mut store, instance) = instantiate(&module);
+    let down = instance.get_typed_func::<i32, i32>(&mut store, "down").unwrap();
+    let store = RwLock::new(store);
+    let handles = Mutex::new(Vec::new());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let _done = Done(&done);
+                while !done.load(Relaxed) {
+                    let held: Vec<FrameHandle> = handles.lock().unwrap().clone();
+                    let store = store.read().unwrap();
+                    for frame in &held {
+                        let Ok(name) = frame.func_name(&*store) else { continue };
+                        assert!(["down", "bottom"].contains(&name.unwrap()));
+                        // The parameter counts down from the outermost frame's 10.
+                        if let Ok(value) = frame.local(&*store, 0) {
+                            assert!((0..=10).contains(&value.unwrap_i32()));
+                        }
+                        if let Ok(Some(parent)) = frame.parent(&*store) {
+                            assert_eq!(parent.activation(), frame.activation());
+                        }
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let _done = Done(&done);
+            for _ in 0..ROUNDS {
+                let calls: Vec<_> = {
+                    let mut store = store.write().unwrap();
+                    (0..CALLS).map(|_| down.call_resumable(&mut *store, 10).unwrap()).collect()
+                };
+                let (first, rest) = calls.split_at(CALLS / 2);
+                let frames = |calls: &[TypedResumableCall<i32>]| -> Vec<FrameHandle> {
+                    let store = store.read().unwrap();
+                    calls.iter().flat_map(|call| call.frames(&*store).unwrap()).collect()
+                };
+                // Two threads ask first for some.
+                let (ours, theirs) = thread::scope(|scope| {
+                    let theirs = scope.spawn(|| frames(first));
+                    (frames(first), theirs.join().unwrap())
+                });
+                assert_eq!(ours, theirs);
+                *handles.lock().unwrap() = [ours, frames(rest)].concat();
+                thread::scope(|scope| scope.spawn(|| drop(calls)).join().unwrap());
+                let store = store.read().unwrap();
+                assert!(theirs.iter().all(|frame| !frame.is_valid(&*store)));
+            }
+        });
+    });
 }
 
 /// Says so when a thread ends, also by a panic.

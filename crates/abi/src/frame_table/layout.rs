@@ -54,6 +54,17 @@ pub struct Readable {
     pub operands: Vec<Option<ValType>>,
 }
 
+impl Readable {
+    /// Makes it one of nothing, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        match Arc::get_mut(&mut self.cells) {
+            Some(cells) => cells.words.clear(),
+            None => self.cells = Arc::default(),
+        }
+        self.operands.clear();
+    }
+}
+
 /// A set of cells, by their position in [`FrameLayout::cells`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct CellSet {
@@ -181,6 +192,8 @@ pub(super) fn decode_layout(bytes: &mut &[u8]) -> Option<FrameLayout> {
         return Some(layout);
     }
     layout.base = u32::try_from(read_varint(bytes)?).ok()?;
+    // Each takes a byte at least.
+    layout.cells.reserve_exact(usize::try_from(cells).ok()?.min(bytes.len()));
     let mut last = 0;
     for _ in 0..cells {
         let word = read_varint(bytes)?;

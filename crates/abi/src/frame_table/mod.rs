@@ -52,6 +52,7 @@ use crate::trap::Trap;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{read_u8, read_u32, read_varint, unzigzag, write_varint, zigzag};
 use layout::{changes, decode_changes, decode_layout, encode_changes, encode_layout};
+use std::borrow::BorrowMut;
 
 /// Bytes from the start of a function's machine code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -312,18 +313,19 @@ impl<'a> FunctionFrames<'a> {
 
     /// All rows, in ascending native offset. Damaged rows end the iteration.
     pub fn rows(&self) -> Rows<'a> {
-        self.rows_of_block(0)
+        self.rows_of_block(0, Readable::default())
     }
 
-    /// The rows from the `block`-th block on.
-    fn rows_of_block(&self, block: usize) -> Rows<'a> {
+    /// The rows from the `block`-th block on; the memory of `state` is used again.
+    fn rows_of_block<S: BorrowMut<Readable>>(&self, block: usize, mut state: S) -> Rows<'a, S> {
+        state.borrow_mut().clear();
         let mut rows = Rows {
             bytes: self.rows,
             directory: self.directory,
             len: self.rows.len(),
             native: 0,
             pc: self.body_start.0,
-            state: Readable::default(),
+            state,
         };
         if let Some(before) = block.checked_sub(1) {
             rows.directory = &self.directory[before * ENTRY..];
@@ -335,7 +337,7 @@ impl<'a> FunctionFrames<'a> {
     }
 
     /// Iterates from the block on in which the first row at `native` is, if there is one.
-    fn rows_near(&self, native: NativeOffset) -> Rows<'a> {
+    fn rows_near<S: BorrowMut<Readable>>(&self, native: NativeOffset, state: S) -> Rows<'a, S> {
         let first = |block: &[u8]| read_u32(block).expect("whole entries");
         let (mut low, mut high) = (0, self.directory.len() / ENTRY);
         // Blocks that start before `native`, not counting the very first.
@@ -346,28 +348,29 @@ impl<'a> FunctionFrames<'a> {
                 false => high = middle,
             }
         }
-        self.rows_of_block(low)
+        self.rows_of_block(low, state)
     }
 
     /// The row of the call that returns to `native`, if there is one, and what can be read there.
     pub fn call_at(&self, native: NativeOffset) -> Option<(Row, Readable)> {
-        let mut rows = self.rows_near(native);
-        while let Some(row) = rows.next() {
-            if row.native > native {
-                break;
-            }
-            if row.native == native && row.kind.is_call() {
-                return Some((row, rows.state));
-            }
-        }
-        None
+        let mut state = Readable::default();
+        let row = self.find_call(native, &mut state)?;
+        Some((row, state))
+    }
+
+    /// The same, for who looks for many: what can be read is put into `state`, whose memory is used
+    /// again.
+    pub fn find_call(&self, native: NativeOffset, state: &mut Readable) -> Option<Row> {
+        let mut rows = self.rows_near(native, state);
+        rows.find(|row| row.native > native || (row.native == native && row.kind.is_call()))
+            .filter(|row| row.native == native)
     }
 
     /// The rows of the traps that the instruction at `native` can raise, none, one or two, and what
     /// can be read there.
     pub fn traps_at(&self, native: NativeOffset) -> Vec<(Row, Readable)> {
         let mut found = Vec::new();
-        let mut rows = self.rows_near(native);
+        let mut rows = self.rows_near(native, Readable::default());
         while let Some(row) = rows.next() {
             if row.native > native {
                 break;
@@ -380,9 +383,9 @@ impl<'a> FunctionFrames<'a> {
     }
 }
 
-/// Iterator over a function's rows.
+/// Iterator over a function's rows; what can be read at each is in `S`.
 #[derive(Clone, Debug)]
-pub struct Rows<'a> {
+pub struct Rows<'a, S = Readable> {
     bytes: &'a [u8],
     /// The blocks that come after this one.
     directory: &'a [u8],
@@ -390,13 +393,13 @@ pub struct Rows<'a> {
     len: usize,
     native: u32,
     pc: u32,
-    state: Readable,
+    state: S,
 }
 
-impl Rows<'_> {
+impl<S: BorrowMut<Readable>> Rows<'_, S> {
     /// What can be read at the row that was returned last.
     pub fn state(&self) -> &Readable {
-        &self.state
+        self.state.borrow()
     }
 
     /// Goes on with the next block, of the first entry of the directory.
@@ -404,7 +407,7 @@ impl Rows<'_> {
         let (entry, rest) = self.directory.split_at_checked(ENTRY)?;
         (self.native, self.pc) = (read_u32(entry)?, read_u32(&entry[4..])?);
         self.directory = rest;
-        self.state = Readable::default();
+        self.state.borrow_mut().clear();
         Some(())
     }
 
@@ -415,7 +418,7 @@ impl Rows<'_> {
     }
 }
 
-impl Iterator for Rows<'_> {
+impl<S: BorrowMut<Readable>> Iterator for Rows<'_, S> {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
@@ -439,7 +442,7 @@ impl Iterator for Rows<'_> {
                 RowKind::Trap { trap: Trap::from_code(code)?, refund }
             }
         };
-        decode_changes(marks, &mut self.state, &mut self.bytes)?;
+        decode_changes(marks, self.state.borrow_mut(), &mut self.bytes)?;
         Some(Row { native: NativeOffset(self.native), wasm_pc: WasmPc(self.pc), kind })
     }
 }

@@ -488,8 +488,9 @@ pub(crate) struct SignalRegisters {
     pub(crate) fp: usize,
     /// The pinned register: the fuel counter, if the code is metered.
     pub(crate) pinned: i64,
-    /// The first argument, if a function has just been entered: its context.
-    pub(crate) first_argument: usize,
+    /// The first two arguments, if a function has just been entered. Its context is the first of
+    /// them, or the second if its results go through memory: then the first is where they go.
+    pub(crate) arguments: [usize; 2],
 }
 
 /// Reads the registers of a signal context.
@@ -499,7 +500,7 @@ pub(crate) fn signal_registers(context: &libc::ucontext_t) -> SignalRegisters {
         pc: regs[libc::REG_RIP as usize] as usize,
         fp: regs[libc::REG_RBP as usize] as usize,
         pinned: regs[libc::REG_R15 as usize],
-        first_argument: regs[libc::REG_RDI as usize] as usize,
+        arguments: [libc::REG_RDI, libc::REG_RSI].map(|reg| regs[reg as usize] as usize),
     }
 }
 

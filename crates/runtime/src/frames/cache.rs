@@ -8,10 +8,11 @@
 //! get that address.
 
 use super::row::{FrameRow, module_at};
-use crate::module::CompiledModule;
+use crate::module::{CodePosition, CompiledModule};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use stillframe_abi::frame_table::Readable;
 
 /// What a store's cache of frame table rows has done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,10 +36,12 @@ pub(crate) struct FrameCache {
     misses: u64,
     /// The module of the latest miss: frames of one module often follow each other.
     module: Option<Arc<CompiledModule>>,
+    /// Memory for decoding.
+    scratch: Readable,
 }
 
-/// Entries that there is room for from the first on.
-const FIRST: usize = 256;
+/// Entries that there is room for when there is one.
+const FIRST: usize = 64;
 
 struct Entry {
     address: usize,
@@ -56,6 +59,7 @@ impl FrameCache {
             hits: 0,
             misses: 0,
             module: None,
+            scratch: Readable::default(),
         }
     }
 
@@ -87,7 +91,7 @@ impl FrameCache {
     #[cold]
     fn miss(&mut self, return_address: usize) -> Option<Arc<FrameRow>> {
         let (module, position) = self.module_of(return_address)?;
-        let row = Arc::new(FrameRow::of_call(module, position)?);
+        let row = Arc::new(FrameRow::of_call(module, position, &mut self.scratch)?);
         self.misses += 1;
         if self.capacity > 0 {
             self.insert(return_address, row.clone());
@@ -109,9 +113,12 @@ impl FrameCache {
     }
 
     fn insert(&mut self, address: usize, row: Arc<FrameRow>) {
-        if self.entries.is_empty() {
-            self.positions.reserve(self.capacity.min(FIRST));
-            self.entries.reserve(self.capacity.min(FIRST));
+        let len = self.entries.len();
+        if len == self.entries.capacity() && len < self.capacity {
+            // In larger steps than by themselves: a first walk over many frames fills the cache.
+            let size = (len * 4).clamp(FIRST, self.capacity.max(FIRST));
+            self.entries.reserve_exact(size - len);
+            self.positions.reserve(size - len);
         }
         let entry = Entry { address, row, used: false };
         let at = match self.entries.len() < self.capacity {

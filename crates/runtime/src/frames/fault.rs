@@ -37,10 +37,14 @@ impl StoreCore {
         let Some((position, Fits { trap, refund, row, readable })) = position.zip(found) else {
             fatal("a fault at an instruction that cannot trap", &fault);
         };
-        // The function had its context in the register of its first argument when it tested the
-        // stack limit, before anything else.
-        let context = (trap == Trap::StackOverflow).then_some(fault.first_argument);
-        let row = Arc::new(FrameRow::new(module, position.defined, row, readable));
+        let row = Arc::new(FrameRow::new(module, position.defined, row, &readable));
+        // The function had its context in a register when it tested the stack limit, before anything
+        // else.
+        let is_context = |address: &usize| self.instance_of(&row, *address).is_some();
+        let context = match trap {
+            Trap::StackOverflow => fault.arguments.into_iter().find(is_context),
+            _ => None,
+        };
         self.faulted = Some(Faulted { pc: fault.pc, row, context });
         if trap == Trap::MemoryOutOfBounds && !self.may_fault_at(fault.address) {
             fatal("a memory access outside of the guest's address space", &fault);

@@ -119,7 +119,7 @@ impl FrameHandle {
     ///
     /// If the handle is stale or of another store.
     pub fn num_operands(&self, store: &StoreCore) -> Result<usize, FrameError> {
-        Ok(self.row(store)?.readable.operands.len())
+        Ok(self.row(store)?.state.operands().len())
     }
 
     /// The type of a local; parameters come first.
@@ -269,7 +269,7 @@ impl FrameRow {
     }
 
     fn operand(&self, index: usize) -> Result<Option<ValType>, FrameError> {
-        let operands = &self.readable.operands;
+        let operands = self.state.operands();
         let ty = operands.get(index).copied();
         ty.ok_or(FrameError::OutOfRange { index, len: operands.len() })
     }
@@ -277,7 +277,7 @@ impl FrameRow {
     /// Bytes from the frame pointer down to the cell of a local, if it holds the local.
     #[inline]
     fn below_of_local(&self, local: &LocalPlace) -> Result<u32, FrameError> {
-        match self.readable.cells.contains(local.cell) {
+        match self.state.holds(local.cell) {
             true => Ok(local.below),
             false => Err(FrameError::NotLive),
         }
@@ -312,7 +312,7 @@ impl FrameRow {
     /// The address of the instance's context in the frame at `fp`, if it is kept.
     pub(super) fn context(&self, stack: &FrozenStack<'_>, fp: usize) -> Option<usize> {
         let place = self.layout().context()?;
-        let holds = self.readable.cells.contains(place.cell);
+        let holds = self.state.holds(place.cell);
         holds.then(|| stack.word(fp.checked_sub(place.below as usize)?))?
     }
 }

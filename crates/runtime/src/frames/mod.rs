@@ -3,6 +3,7 @@
 //! ```text
 //!   walk      the chain of frame pointers: code addresses and frame pointers of an activation
 //!   row       what the frame table says of a place, and of a function's cells
+//!   state     what can be read at a place
 //!   cache     rows that were looked up before, by code address
 //!   versions  the number of each frozen period, and which activation has which
 //!   access    a frozen stack: the only place that reads and writes frames
@@ -23,6 +24,7 @@ mod fault;
 mod handle;
 mod list;
 mod row;
+mod state;
 mod trace;
 mod value;
 mod versions;

@@ -4,6 +4,7 @@
 //! (`cache.rs` keeps it), a function's layout once per module, when one of its values is first
 //! asked for.
 
+use super::state::RowState;
 use crate::code;
 use crate::module::{CodePosition, CompiledModule};
 use std::any::Any;
@@ -18,7 +19,7 @@ pub struct FrameRow {
     module: Arc<CompiledModule>,
     defined: u32,
     wasm_pc: WasmPc,
-    pub(crate) readable: Readable,
+    pub(crate) state: RowState,
     handler: Option<Handler>,
 }
 
@@ -27,19 +28,30 @@ impl FrameRow {
         module: Arc<CompiledModule>,
         defined: usize,
         row: Row,
-        readable: Readable,
+        readable: &Readable,
     ) -> FrameRow {
         let handler = match row.kind {
             RowKind::CallWithHandler(handler) => Some(handler),
             RowKind::Call | RowKind::Trap { .. } => None,
         };
-        FrameRow { module, defined: defined as u32, wasm_pc: row.wasm_pc, readable, handler }
+        FrameRow {
+            module,
+            defined: defined as u32,
+            wasm_pc: row.wasm_pc,
+            state: RowState::new(readable),
+            handler,
+        }
     }
 
-    /// The row of the call in `module` that returns to a place.
-    pub(crate) fn of_call(module: Arc<CompiledModule>, at: CodePosition) -> Option<FrameRow> {
-        let (row, readable) = module.call_at(at)?;
-        Some(FrameRow::new(module, at.defined, row, readable))
+    /// The row of the call in `module` that returns to a place. What `scratch` holds does not
+    /// matter; its memory is used.
+    pub(crate) fn of_call(
+        module: Arc<CompiledModule>,
+        at: CodePosition,
+        scratch: &mut Readable,
+    ) -> Option<FrameRow> {
+        let row = module.call_at(at, scratch)?;
+        Some(FrameRow::new(module, at.defined, row, scratch))
     }
 
     /// The module of the function.

@@ -85,7 +85,7 @@ impl TraceFrame {
 
     /// Number of operands; those that the operator had taken are not among them.
     pub fn num_operands(&self) -> usize {
-        self.row.readable.operands.len()
+        self.row.state.operands().len()
     }
 
     /// The type of a local.
@@ -99,7 +99,7 @@ impl TraceFrame {
 
     /// The type of an operand, if that is known.
     pub fn operand_type(&self, index: usize) -> Option<ValType> {
-        self.row.readable.operands.get(index).copied().flatten()
+        self.row.state.operands().get(index).copied().flatten()
     }
 
     /// The value of a local.
@@ -285,7 +285,7 @@ impl StoreCore {
             // type.
             Some((index, unsafe { self.frame_value(ty, raw) }))
         };
-        let readable = row.readable.cells.iter().filter_map(|cell| layout.local_of_cell(cell));
+        let readable = row.state.cells().filter_map(|cell| layout.local_of_cell(cell));
         let mut locals: Vec<_> = readable.filter_map(local).collect();
         locals.sort_unstable_by_key(|&(index, _)| index);
         let operand = |index| {
@@ -293,7 +293,7 @@ impl StoreCore {
             // SAFETY: as above.
             Some(unsafe { self.frame_value(ty, raw) })
         };
-        let operands = (0..row.readable.operands.len()).map(operand).collect();
+        let operands = (0..row.state.operands().len()).map(operand).collect();
         Values { instance, locals, operands }
     }
 }

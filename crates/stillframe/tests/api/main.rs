@@ -8,6 +8,7 @@ mod backtraces;
 mod calls;
 mod coredumps;
 mod errors;
+mod frames;
 mod hosts;
 mod linking;
 mod metering;

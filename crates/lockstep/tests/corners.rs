@@ -1,0 +1,63 @@
+//! Programs in which the books of `frame_state` were wrong once, in every configuration.
+
+use stillframe::FrameState;
+use stillframe_lockstep::{Lockstep, Settings};
+
+fn check(wat: &str) {
+    let wasm = wat::parse_str(wat).unwrap();
+    for frame_state in [FrameState::Live, FrameState::All] {
+        for frame_writes in [false, true] {
+            for slice in [1, 7, 1000] {
+                let settings = Settings { frame_writes, slice, ..Settings::new(frame_state) };
+                let lockstep = Lockstep::new(settings.clone()).unwrap();
+                for seed in 0..4 {
+                    let report = lockstep.run(&wasm, seed);
+                    let report =
+                        report.unwrap_or_else(|error| panic!("{settings:?}, {seed}: {error:#}"));
+                    assert!(report.stops > 0, "{report:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_popped_operand_comes_back_behind_a_loop_that_has_used_its_cell() {
+    for ty in ["i64", "funcref", "v128"] {
+        check(&format!(
+            r#"(module (import "host" "a" (func $host)) (global $g (mut i32) (i32.const 0))
+                (func (export "f") (param {ty} i64) (local.get 0) (call $host) (drop)
+                    (local.get 1)
+                    (block $out (loop $again
+                        (br_if $out (global.get $g))
+                        (call $host) (global.set $g (i32.const 1)) (br $again)))
+                    (drop) (local.get 0) (call $host) (drop)))"#
+        ));
+    }
+}
+
+#[test]
+fn a_popped_operand_comes_back_behind_a_checkpoint_that_has_used_its_cell() {
+    check(
+        r#"(module (import "host" "a" (func $host))
+            (func (export "f") (param i64 i64)
+                (local.get 0) (call $host) (drop)
+                (local.get 1) (loop) (drop)
+                (local.get 0) (call $host) (drop)))"#,
+    );
+}
+
+#[test]
+fn operands_below_a_try_table_are_loaded_again_in_its_handlers() {
+    check(
+        r#"(module (import "host" "a" (func $host)) (tag $t)
+            (func $throws (call $host) (throw $t))
+            (func (export "f") (param i32) (result i32)
+                (i32.const 1)
+                (block $caught (try_table (catch_all $caught) (call $throws)))
+                (call $host)
+                (block $again
+                    (try_table (catch $t $again) (if (local.get 0) (then (throw $t))) (call $host)))
+                (call $host)))"#,
+    );
+}
