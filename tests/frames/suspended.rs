@@ -263,6 +263,7 @@ fn calls_are_dropped_while_others_look() {
                 }
             }
         });
+        let all_dropped = Done(&done);
         // Another store uses the stacks meanwhile.
         let mut other = store_of(&engine);
         let mut others = Vec::new();
@@ -272,7 +273,16 @@ fn calls_are_dropped_while_others_look() {
             let other_frames: Vec<_> = others.last().unwrap().frames(&other).unwrap().collect();
             other_frames.iter().for_each(|frame| good(frame, &other));
         }
-        done.store(true, Relaxed);
+        drop(all_dropped);
         looking.join().unwrap();
     });
+}
+
+/// Says so when it is dropped, also by a panic.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }

@@ -6,6 +6,7 @@
 //!                 table.rs      how it is reported
 //!               memory.rs       what a suspended call takes
 //!               frames/         what finding and reading frames costs
+//!               modes/          what it costs that frames can be read
 //!               cell.rs, surroundings.rs    what every report needs
 //!               engines/        how each runtime does it
 //!                 guest.rs      the module that all of them run
@@ -21,6 +22,7 @@ mod guest;
 mod handover;
 mod measure;
 mod memory;
+mod modes;
 mod row;
 mod surroundings;
 mod switches;
@@ -59,6 +61,8 @@ enum Command {
     Switches(switches::SwitchesArgs),
     /// What finding frames, reading them and capturing backtraces cost, in nanoseconds
     Frames(frames::FramesArgs),
+    /// What it costs that frames can be read: run time, compile time, code size
+    Modes(modes::ModesArgs),
     /// What a suspended call takes, in bytes of resident memory
     Memory(memory::MemoryArgs),
 }
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Switches(args) => switches::command(&args),
         Command::Frames(args) => frames::command(&args),
+        Command::Modes(args) => modes::command(&args),
         Command::Memory(args) => memory::command(&args),
     };
     match done {

@@ -5,6 +5,7 @@
 //! single inlined loop, it would look cheaper than any program will find it.
 
 use anyhow::{Result, anyhow};
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -77,6 +78,13 @@ pub(crate) fn time(
 /// Nanoseconds since `start` for each of `n` operations.
 pub(crate) fn nanos_per(start: Instant, n: u32) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / f64::from(n)
+}
+
+/// Seconds of processor time that the calling thread has had. What takes milliseconds is measured
+/// with this: it leaves out the time that the thread spent waiting for a processor.
+pub(crate) fn thread_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Polls a future that yields `n` times before it is ready. Answers what it ended in, and the

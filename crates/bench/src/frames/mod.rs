@@ -1,0 +1,158 @@
+//! `frames`: what finding the frames of frozen wasm, reading them and capturing backtraces cost.
+//!
+//! ```text
+//!   mod.rs         takes the samples and makes the table
+//!   guest.rs       the rows, and the modules whose frames they are about
+//!   stillframe.rs, wasmtime.rs    how each runtime does it: a host function that measures
+//! ```
+
+mod guest;
+mod stillframe;
+mod wasmtime;
+
+use crate::cell::{Cell, Failures, Unit};
+use crate::engines::{Runtime, Sample};
+use crate::surroundings::{Output, catching, machine, version, warning};
+use anyhow::{Result, ensure};
+use clap::Args;
+use guest::Row;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `frames`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A host function, called by the innermost frame, takes the time. Each round takes one sample of every \
+row in both runtimes; the table shows the minimum and the median over the rounds, 'minimum / median', \
+in nanoseconds, and how the minima relate. What is found is checked: the number of frames, and the \
+values in them.")]
+pub(crate) struct FramesArgs {
+    /// Samples of each row [default: 25, with --quick 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// A tenth of the operations, and 3 rounds: seconds, and rough numbers
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose names contain this; may be given again
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Only this runtime; may be given again
+    #[arg(long, value_name = "NAME", value_parser = ["stillframe", "wasmtime"])]
+    runtime: Vec<String>,
+    /// Write the table into this file, not to standard output
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+/// Who is measured, in the table's order.
+const RUNTIMES: [Runtime; 2] = [Runtime::Stillframe, Runtime::Wasmtime];
+
+/// A row that is being measured, in the order of [`RUNTIMES`].
+struct Line {
+    row: Row,
+    cells: [Cell; RUNTIMES.len()],
+    samples: [Option<Sample>; RUNTIMES.len()],
+}
+
+impl Line {
+    fn prepare(row: Row, args: &FramesArgs) -> Line {
+        let times = row.kind.times(args.quick);
+        let mut cells = [const { Cell::Absent }; RUNTIMES.len()];
+        let mut samples = [const { None }; RUNTIMES.len()];
+        for (at, runtime) in RUNTIMES.into_iter().enumerate() {
+            let wanted =
+                args.runtime.is_empty() || args.runtime.iter().any(|n| n == runtime.name());
+            let prepared = catching(|| match runtime {
+                _ if !wanted => Ok(None),
+                Runtime::Stillframe => stillframe::prepare(row, times),
+                _ => wasmtime::prepare(row, times),
+            });
+            match prepared {
+                Ok(sample) => samples[at] = sample,
+                Err(error) => cells[at].add(Err(error)),
+            }
+        }
+        Line { row, cells, samples }
+    }
+
+    fn take_samples(&mut self) {
+        for (cell, sample) in self.cells.iter_mut().zip(&mut self.samples) {
+            if let (Some(take), Cell::Absent | Cell::Samples(_)) = (sample, &*cell) {
+                cell.add(catching(take));
+            }
+        }
+    }
+}
+
+/// Does `frames`.
+pub(crate) fn command(args: &FramesArgs) -> Result<()> {
+    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 25 });
+    let mut rows = Row::all();
+    rows.retain(|row| {
+        let name = format!("{}, {}", row.kind.name(), row.guest.name());
+        args.only.is_empty() || args.only.iter().any(|text| name.contains(text.as_str()))
+    });
+    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
+    let output = Output::to(args.markdown.as_deref())?;
+    let header = header(args.quick, rounds);
+    let start = Instant::now();
+    let mut lines: Vec<_> = rows.into_iter().map(|row| Line::prepare(row, args)).collect();
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}, {:.1} s", start.elapsed().as_secs_f64());
+        lines.iter_mut().for_each(Line::take_samples);
+    }
+    output.write(Report { header, lines })
+}
+
+/// What stands above the table.
+fn header(quick: bool, rounds: u32) -> Vec<String> {
+    let mut header = vec![
+        format!("machine: {}", machine()),
+        format!(
+            "Stillframe {} with its default settings (`FrameState::Live`), wasmtime {} with \
+             `guest_debug`; for backtraces without, and told to keep {} frames, as many as Stillframe \
+             keeps",
+            version("stillframe"),
+            version("wasmtime"),
+            guest::BACKTRACE_FRAMES,
+        ),
+        format!(
+            "minimum / median of {rounds} rounds{}, each of which runs every row in both runtimes; \
+             nanoseconds for each frame on the stack, or for one local; ratios are of the minima",
+            if quick { " (quick ones, a tenth of the operations)" } else { "" },
+        ),
+    ];
+    header.extend(warning());
+    header
+}
+
+struct Report {
+    header: Vec<String>,
+    lines: Vec<Line>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.header {
+            writeln!(f, "- {line}")?;
+        }
+        writeln!(
+            f,
+            "\n| operation | frames | goal | Stillframe | wasmtime | wasmtime ÷ Stillframe |\n\
+             |---|---|--:|--:|--:|--:|"
+        )?;
+        let mut failures = Failures::default();
+        for Line { row, cells, .. } in &self.lines {
+            let (kind, frames) = (row.kind.name(), row.guest.name());
+            let goal = row.kind.goal().map_or(String::new(), |goal| format!("≤ {goal}"));
+            let [ours, theirs] = cells.each_ref().map(|cell| cell.text(Unit::Nanoseconds));
+            let ratio = cells[0].ratio_of(&cells[1]);
+            writeln!(f, "| {kind} | {frames} | {goal} | {ours} | {theirs} | {ratio} |")?;
+            for (runtime, cell) in RUNTIMES.iter().zip(cells) {
+                failures.note(format_args!("{kind}, {frames}, {}", runtime.name()), cell);
+            }
+        }
+        write!(f, "{failures}")
+    }
+}
