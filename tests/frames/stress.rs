@@ -171,7 +171,7 @@ fn enter<R>(
     let world = store.data_mut();
     world.activations.push(Running { resumable, period: None });
     let depth = world.activations.len();
-    let (run, args) = (world.run.clone().unwrap(), (world.random(8), 1 + world.random(3)));
+    let (run, args) = (world.run.unwrap(), (world.random(8), 1 + world.random(3)));
     let args = (args.0 as i32, args.1 as i32);
     let result = catch_unwind(AssertUnwindSafe(|| go(store.as_context_mut(), run, args))).ok();
     let world = store.data_mut();

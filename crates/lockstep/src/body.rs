@@ -45,8 +45,7 @@ pub(crate) fn generate(rng: &mut Rng, functions: &[Body], size: usize) -> Body {
     let (free, wild) = (locals.len(), [0, 2, 10][rng.below(3)]);
     let labels = vec![Some(SIGS[sig].1.to_vec())];
     let code = Vec::new();
-    let mut g =
-        Gen { rng, functions, sig, locals, free, code, size, depth: 0, labels, wild };
+    let mut g = Gen { rng, functions, sig, locals, free, code, size, depth: 0, labels, wild };
     while !g.is_spent() {
         g.statement();
     }

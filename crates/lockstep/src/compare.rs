@@ -123,8 +123,9 @@ impl Checker {
                 _ if is_fault || passed_on => Promise::Nothing,
                 _ => Promise::Before,
             };
-            self.traced(frame, &views[depth], promise, same)
-                .with_context(|| format!("frame {depth} of the trace: {}", describe(&views[depth])))?;
+            self.traced(frame, &views[depth], promise, same).with_context(|| {
+                format!("frame {depth} of the trace: {}", describe(&views[depth]))
+            })?;
         }
         Ok(())
     }
@@ -199,7 +200,10 @@ impl Checker {
                 Ok(ours) => {
                     let same = same(&ours, theirs);
                     ensure!(same, "local {index} is {ours:?} instead of {theirs:x?}");
+                    // They are roots, so they are there in every mode.
+                    let is_root = matches!(ours, Val::ExternRef(_) | Val::ExnRef(_));
                     match promise {
+                        Promise::Off => ensure!(is_root, "local {index} is kept"),
                         Promise::Nothing => self.report.known += 1,
                         _ => self.report.locals += 1,
                     }

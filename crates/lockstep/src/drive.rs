@@ -154,8 +154,7 @@ impl Instances {
         let func = self.instance.get_func(&mut self.store, name).context("no such function")?;
         let theirs = self.store.data().machine.export(self.theirs, name);
         let Some(oracle::Extern::Func(theirs)) = theirs else { bail!("no function {name} there") };
-        let goes_on =
-            call(&mut self.store, func, theirs).with_context(|| format!("in {name}"))?;
+        let goes_on = call(&mut self.store, func, theirs).with_context(|| format!("in {name}"))?;
         if goes_on {
             self.compare_state(exports).with_context(|| format!("after {name}"))?;
         }

@@ -198,13 +198,6 @@ impl Gen<'_> {
 }
 
 const I32_OPS: [&str; 9] = [
-    "i32.add",
-    "i32.sub",
-    "i32.mul",
-    "i32.and",
-    "i32.xor",
-    "i32.shl",
-    "i32.lt_s",
-    "i32.gt_u",
+    "i32.add", "i32.sub", "i32.mul", "i32.and", "i32.xor", "i32.shl", "i32.lt_s", "i32.gt_u",
     "i32.eq",
 ];

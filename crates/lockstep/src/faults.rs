@@ -202,9 +202,7 @@ impl Fault {
             Fault::ThrowNull => at_once("ref.null exn; throw_ref"),
             Fault::CallTraps => at_once("i32.const 3; i64.const 4; call $boom; drop"),
             Fault::CallFaults => at_once("i32.const 3; i64.const 4; call $sinks; drop"),
-            Fault::CallHost => {
-                at_once(&format!("local.get {local}; call $h1; local.set {int}"))
-            }
+            Fault::CallHost => at_once(&format!("local.get {local}; call $h1; local.set {int}")),
             Fault::SecondDivision => at_once(
                 "i32.const 1; global.get $fuse; i32.const 1; i32.sub; global.set $fuse; \
                  global.get $fuse; i32.div_u; drop",

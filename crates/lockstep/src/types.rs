@@ -56,7 +56,9 @@ impl Ty {
             Ty::I32 => format!("i32.const {}", rng.below(40)),
             Ty::I64 if rng.percent(50) => format!("i64.const {}", rng.next() as i64),
             Ty::I64 => format!("i64.const {}", rng.below(100)),
-            Ty::F32 => format!("f32.const {}", rng.pick(&["1.5", "-2", "-0", "1e20", "inf", "nan"])),
+            Ty::F32 => {
+                format!("f32.const {}", rng.pick(&["1.5", "-2", "-0", "1e20", "inf", "nan"]))
+            }
             Ty::F64 => {
                 format!("f64.const {}", rng.pick(&["0.25", "-7", "1e300", "-inf", "3e9", "nan"]))
             }

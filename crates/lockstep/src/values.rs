@@ -34,7 +34,8 @@ impl Functions {
             (Val::FuncRef(a), oracle::Value::FuncRef(b)) => a.is_none() && b.is_none(),
             (Val::ExnRef(a), oracle::Value::ExnRef(b)) => a.is_some() == b.is_some(),
             (Val::ExternRef(a), oracle::Value::ExternRef(b)) => {
-                let number = |object: &ExternRef| object.data(*store).downcast_ref::<u32>().copied();
+                let number =
+                    |object: &ExternRef| object.data(*store).downcast_ref::<u32>().copied();
                 a.as_ref().map(number) == b.map(Some)
             }
             _ => false,
