@@ -13,6 +13,7 @@ mod frames {
     mod stress;
     mod suspended;
     mod traces;
+    mod values;
     mod walks;
     mod writes;
 }

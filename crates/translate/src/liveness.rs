@@ -255,7 +255,7 @@ impl Liveness {
         let mut changed = false;
         let starts = self.loop_headers();
         for at in (0..self.events.list.len()).rev() {
-            let is_kept = at % KEPT == 0;
+            let is_kept = at.is_multiple_of(KEPT);
             let label = |open: &[Construct], depth: u32| {
                 let found = open.len().checked_sub(1 + depth as usize).map(|i| &open[i]);
                 found.map_or_else(|| nothing.clone(), |construct| construct.label.clone())
@@ -368,7 +368,8 @@ impl Liveness {
         }
         let ahead = &list[self.cursor..];
         let is_kept = |(at, (_, event)): (usize, &(u32, Event))| {
-            (self.cursor + at) % KEPT == 0 || !matches!(event, Event::Get(_) | Event::Set(_))
+            (self.cursor + at).is_multiple_of(KEPT)
+                || !matches!(event, Event::Get(_) | Event::Set(_))
         };
         let straight = ahead.iter().enumerate().position(is_kept).unwrap_or(ahead.len());
         let mut live = LocalSet::empty(self.locals);
