@@ -86,8 +86,20 @@ fn numbers_of_all_types_are_read_as_they_are() {
         let mut store = store_with(&engine, &passing(&["i32", "i64", "f32", "f64", "v128"]));
         let vector = V128::from(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210_u128);
         for values in [
-            [Val::I32(-5), Val::I64(i64::MIN), Val::from(1.5f32), Val::from(-2.5f64), vector.into()],
-            [Val::I32(0), Val::I64(-1), Val::F32(1), Val::F64(1 << 63), V128::from(1 << 127).into()],
+            [
+                Val::I32(-5),
+                Val::I64(i64::MIN),
+                Val::from(1.5f32),
+                Val::from(-2.5f64),
+                vector.into(),
+            ],
+            [
+                Val::I32(0),
+                Val::I64(-1),
+                Val::F32(1),
+                Val::F64(1 << 63),
+                V128::from(1 << 127).into(),
+            ],
         ] {
             pass(&mut store, &values, same_bits);
         }
@@ -226,7 +238,10 @@ const ENTRY: &str = r#"(module (import "host" "h" (func $h (result i32)))
 
 fn at_entry(frame: &FrameHandle, store: impl AsContext + Copy) {
     let found = locals(frame, store);
-    assert_eq!(all_bits(&found[..4]).iter().map(|(_, bits)| *bits).collect::<Vec<_>>(), [8, 9, 0, 0]);
+    assert_eq!(
+        all_bits(&found[..4]).iter().map(|(_, bits)| *bits).collect::<Vec<_>>(),
+        [8, 9, 0, 0]
+    );
     assert!(found[4].unwrap_funcref().is_none());
     assert!(found[5].unwrap_externref().is_none());
     assert_eq!(bits(&found[6]), (ValType::F32, 0));
@@ -469,7 +484,8 @@ fn a_memory_may_grow_while_frames_are_frozen() {
           (drop (local.get 2))))"#;
     for engine in keeping(|_| ()) {
         let mut store = store_with(&engine, wat);
-        let memory: Memory = store.data().instance.unwrap().get_memory(&mut store, "memory").unwrap();
+        let memory: Memory =
+            store.data().instance.unwrap().get_memory(&mut store, "memory").unwrap();
         then(&mut store, move |caller| {
             let frame = caller.frames().next().unwrap();
             assert_eq!(frame.local(&*caller, 2)?.unwrap_i64(), 77);

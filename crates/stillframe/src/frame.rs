@@ -283,7 +283,8 @@ impl FrameHandle {
     ///
     /// [`FrameError::WrongStore`], also if the value is of another store; [`FrameError::Stale`],
     /// [`FrameError::ReadOnly`], [`FrameError::OutOfRange`], [`FrameError::TypeMismatch`], and
-    /// [`FrameError::NotLive`] if the program does not read it any more. Nothing has changed then.
+    /// [`FrameError::NotLive`] if it is not kept at this place. Nothing has changed then. A local that
+    /// is kept although the program does not read it any more is changed to no effect.
     pub fn set_local(
         &self,
         mut store: impl AsContextMut,
