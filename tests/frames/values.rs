@@ -624,7 +624,8 @@ fn fuel_is_taken_for_the_length_that_was_written() {
         assert_eq!(operands(&frame, &store)[2].unwrap_i32(), 100);
         frame.set_operand(&mut store, 2, Val::I32(1000)).unwrap();
         store.set_fuel(2000).unwrap();
-        call.resume(&mut store, results).unwrap();
+        let call = call.resume(&mut store, results).unwrap();
+        assert!(matches!(call, ResumableCall::Finished));
         assert_eq!(results[0].unwrap_i32(), 7);
         // Entry, three operands, the operation and its bytes, an operand and the load.
         assert_eq!(store.fuel_consumed().unwrap() - before, 1 + 3 + 1 + 1000 + 2);

@@ -160,7 +160,7 @@ fn look(caller: &mut Caller<'_, Host>, row: Row, times: u32) -> Result<f64> {
         Kind::Walk | Kind::Parents => {
             for _ in 0..times {
                 let count = walk(caller, |_, frame| {
-                    black_box(frame);
+                    black_box(&frame);
                     Ok(())
                 });
                 wrong |= count? != guest.depth();
