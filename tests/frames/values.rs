@@ -625,7 +625,7 @@ fn fuel_is_taken_for_the_length_that_was_written() {
         frame.set_operand(&mut store, 2, Val::I32(1000)).unwrap();
         store.set_fuel(2000).unwrap();
         let call = call.resume(&mut store, results).unwrap();
-        assert!(matches!(call, ResumableCall::Finished));
+        assert!(matches!(call, stillframe::ResumableCall::Finished));
         assert_eq!(results[0].unwrap_i32(), 7);
         // Entry, three operands, the operation and its bytes, an operand and the load.
         assert_eq!(store.fuel_consumed().unwrap() - before, 1 + 3 + 1 + 1000 + 2);
