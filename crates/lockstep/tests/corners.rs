@@ -7,8 +7,8 @@ fn check(wat: &str) {
     let wasm = wat::parse_str(wat).unwrap();
     for frame_state in [FrameState::Live, FrameState::All] {
         for frame_writes in [false, true] {
-            for slice in [1, 7, 1000] {
-                let settings = Settings { frame_writes, slice, ..Settings::new(frame_state) };
+            for (fuel, slice) in [(true, 1), (true, 7), (true, 1000), (false, 1)] {
+                let settings = Settings { frame_writes, fuel, slice, ..Settings::new(frame_state) };
                 let lockstep = Lockstep::new(settings.clone()).unwrap();
                 for seed in 0..4 {
                     let report = lockstep.run(&wasm, seed);
