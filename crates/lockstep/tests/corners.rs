@@ -48,6 +48,36 @@ fn a_popped_operand_comes_back_behind_a_checkpoint_that_has_used_its_cell() {
 }
 
 #[test]
+fn a_popped_operand_comes_back_behind_a_bulk_operation_that_has_used_its_cell() {
+    check(
+        r#"(module (import "host" "a" (func $host)) (memory 1)
+            (func (export "f") (param i32 i32)
+                (local.get 0) (call $host) (drop)
+                (memory.fill (i32.and (local.get 1) (i32.const 255)) (i32.const 1)
+                    (i32.and (local.get 1) (i32.const 255)))
+                (local.get 1) (i32.const 1)
+                (memory.fill (i32.const 0) (i32.const 1) (i32.and (local.get 1) (i32.const 255)))
+                (drop) (drop)
+                (local.get 0) (call $host) (drop)))"#,
+    );
+}
+
+#[test]
+fn an_operand_comes_back_in_each_round_of_a_loop_that_uses_its_cell() {
+    check(
+        r#"(module (import "host" "a" (func $host))
+            (func (export "f") (param i64 i64) (local $rounds i32)
+                (local.set $rounds (i32.const 3))
+                (local.get 0) (call $host) (drop)
+                (loop $again
+                    (local.get 0) (call $host) (drop)
+                    (local.get 1) (call $host) (drop)
+                    (br_if $again (local.tee $rounds
+                        (i32.sub (local.get $rounds) (i32.const 1)))))))"#,
+    );
+}
+
+#[test]
 fn operands_below_a_try_table_are_loaded_again_in_its_handlers() {
     check(
         r#"(module (import "host" "a" (func $host)) (tag $t)
