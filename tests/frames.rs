@@ -8,6 +8,7 @@ mod frames {
     mod cache;
     mod common;
     mod nesting;
+    mod places;
     mod staleness;
     mod states;
     mod stress;

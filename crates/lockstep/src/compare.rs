@@ -115,6 +115,9 @@ impl Checker {
         let mut views: Vec<_> = call.frames().collect();
         let passed_on = trap.is_none() && self.was_passed_on(frames, &mut views)?;
         ensure!(total == views.len(), "{total} frames instead of {}", views.len());
+        if let (Some(inner), false) = (views.first_mut(), passed_on) {
+            inner.operands = &inner.operands[..inner.operands.len() - call.taken()];
+        }
         for (i, frame) in frames.iter().enumerate() {
             let depth = if i < 64 { i } else { i + trace.omitted() };
             let promise = match self.settings.frame_state {
@@ -172,11 +175,11 @@ impl Checker {
         ensure!(frame.num_locals() == view.locals.len(), "another number of locals");
         self.locals(view, promise, &same, |index| frame.local(index))?;
         let operands = frame.num_operands();
-        // The operator that has trapped has taken its own.
+        // A `call_indirect` that faults has taken its arguments too.
         let fits = match promise {
             Promise::Off => operands == 0,
-            Promise::BehindCall => operands == view.operands.len(),
-            Promise::Before | Promise::Nothing => operands <= view.operands.len(),
+            Promise::BehindCall | Promise::Before => operands == view.operands.len(),
+            Promise::Nothing => operands <= view.operands.len(),
         };
         ensure!(fits, "{operands} operands");
         for index in 0..operands {

@@ -63,6 +63,8 @@ pub struct Activation {
     state: State,
     /// What the operator that is being executed has popped, so that a trap can put it back.
     popped: Vec<Value>,
+    /// How many operands were put back.
+    taken: usize,
 }
 
 #[derive(Debug)]
@@ -182,7 +184,7 @@ pub(crate) struct Exec<'a> {
 impl Activation {
     pub(crate) fn new(machine: &Machine, func: FuncId, args: Vec<Value>) -> Activation {
         let mut activation =
-            Activation { frames: Vec::new(), state: State::Running, popped: Vec::new() };
+            Activation { frames: Vec::new(), state: State::Running, popped: Vec::new(), taken: 0 };
         match frame(machine, func, args) {
             Ok(frame) => activation.frames.push(frame),
             Err(args) => activation.state = State::Starting { func, args },
@@ -273,6 +275,7 @@ impl Activation {
     /// Puts back what the operator popped that could not be completed.
     fn put_back(&mut self) {
         if let Some(frame) = self.frames.last_mut() {
+            self.taken = self.popped.len();
             frame.stack.extend(self.popped.drain(..).rev());
         }
     }
@@ -333,6 +336,12 @@ impl Activation {
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
+    }
+
+    /// After a trap, or an exception that nobody catches: how many of the innermost frame's operands
+    /// the operator had taken when that happened. The frame shows them all the same.
+    pub fn taken(&self) -> usize {
+        self.taken
     }
 
     /// How many wasm frames there are.

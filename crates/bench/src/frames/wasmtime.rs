@@ -111,6 +111,15 @@ fn sum(caller: &mut Caller<'_, Host>) -> Result<(u32, u32)> {
     Ok((count, sum))
 }
 
+/// Finds frames.
+#[inline(never)]
+fn count(caller: &mut Caller<'_, Host>) -> Result<u32> {
+    walk(caller, |_, frame| {
+        black_box(&frame);
+        Ok(())
+    })
+}
+
 /// What `look` does: measures.
 fn look(caller: &mut Caller<'_, Host>, row: Row, times: u32) -> Result<f64> {
     let Row { kind, guest } = row;
@@ -159,11 +168,7 @@ fn look(caller: &mut Caller<'_, Host>, row: Row, times: u32) -> Result<f64> {
         // Its only way to walk.
         Kind::Walk | Kind::Parents => {
             for _ in 0..times {
-                let count = walk(caller, |_, frame| {
-                    black_box(&frame);
-                    Ok(())
-                });
-                wrong |= count? != guest.depth();
+                wrong |= count(caller)? != guest.depth();
             }
             each
         }
