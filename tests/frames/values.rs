@@ -3,7 +3,7 @@
 use super::common::{Data, engine, host_trap, out_of_fuel, run, store_with, then};
 use stillframe::{
     AsContext, Caller, Config, Engine, ExternRef, FrameError, FrameHandle, FrameState, FrozenTrace,
-    Func, FuncType, Instance, Linker, Memory, Module, Store, Trap, V128, Val, ValType,
+    Func, Store, V128, Val, ValType,
 };
 
 /// Engines that keep state, of both kinds.

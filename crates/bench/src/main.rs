@@ -49,6 +49,8 @@ Examples:
   stillframe-bench switches --markdown switches.md         ... into a file
   stillframe-bench switches --only fuel --only 'host call' some rows, by what their names contain
   stillframe-bench switches --only error --runtime stillframe --rounds 200   a loop for a profiler
+  stillframe-bench frames                                  walking and reading frames
+  stillframe-bench modes --quick                           what frame state costs, roughly
   stillframe-bench memory --runtime stillframe --depth 1   bytes that a suspended call takes
 
 Measure release builds (cargo run --release), on a machine that does nothing else.
