@@ -86,9 +86,10 @@ impl Worker {
         let body_start = WasmPc(body.range().start as u32);
         let Translated { points, state, .. } = translated;
         let rows = rows(&code, &points, body_start)?;
-        let layout = layout(&code, &state)?;
+        let FunctionState { layout, slot, states } = state;
+        let layout = FrameLayout { base: cells_base(&code, slot)?, ..layout };
         let rows: Vec<_> =
-            rows.iter().map(|&(row, PointState(at))| (row, &state.states[at as usize])).collect();
+            rows.iter().map(|&(row, PointState(at))| (row, &states[at as usize])).collect();
         let func = &self.context.func;
         let relocs = code.buffer.relocs().iter();
         Ok(CompiledFunction {
@@ -245,23 +246,21 @@ fn locate_rewritten(func: &mut ir::Function) {
     }
 }
 
-/// Where the state of a function's frames lies.
+/// Bytes from the frame pointer down to the cells, which are in `slot`.
 ///
 /// # Errors
 ///
-/// If the code generator does not say where it has put the cells.
-fn layout(code: &CompiledCode, state: &FunctionState) -> Result<FrameLayout> {
-    let mut layout = state.layout.clone();
-    if let Some(slot) = state.slot {
-        let frame = code.buffer.frame_layout().context("no frame layout")?;
-        let above = frame.frame_to_fp_offset.checked_sub(frame.stackslots[slot].offset);
-        layout.base = above.context("internal error: cells above the frame pointer")?;
-    }
-    Ok(layout)
+/// If the code generator does not say where it has put them.
+fn cells_base(code: &CompiledCode, slot: Option<ir::StackSlot>) -> Result<u32> {
+    let Some(slot) = slot else { return Ok(0) };
+    let frame = code.buffer.frame_layout().context("no frame layout")?;
+    let below = frame.frame_to_fp_offset.checked_sub(frame.stackslots[slot].offset);
+    below.context("internal error: cells above the frame pointer")
 }
 
-/// The frame table rows of a function with the states of their points, in ascending order, calls before traps at the same address.
-/// Cranelift counts tail calls as calls, so there is a row behind each, where nothing returns to.
+/// The frame table rows of a function with the states of their points, in ascending order, calls
+/// before traps at the same address. Cranelift counts tail calls as calls, so there is a row behind
+/// each, where nothing returns to.
 ///
 /// # Errors
 ///

@@ -100,7 +100,10 @@ enum Event {
 /// The operators that count, in order, with their ordinals in the body.
 struct Events {
     list: Vec<(u32, Event)>,
-    /// Of each loop, by its event: what its body writes, as a range of `writes`.
+    /// For each event that is an `end`, the event that its construct starts with; `None` for the
+    /// function's, and for all other events.
+    starts: Vec<Option<usize>>,
+    /// The locals that are written, in order.
     writes: Vec<u32>,
     loops: Vec<LoopInfo>,
     operators: u32,
@@ -111,17 +114,18 @@ struct Events {
 struct LoopInfo {
     /// The loop's ordinal among the operators of the body.
     operator: u32,
-    /// The locals it writes, as a range of all writes of the function in order.
+    /// The locals it writes, as a range of [`Events::writes`].
     writes: std::ops::Range<usize>,
     has_call: bool,
 }
 
 impl Events {
     fn scan(body: &FunctionBody<'_>) -> Result<Events> {
-        let mut events = Events { list: vec![], writes: vec![], loops: vec![], operators: 0 };
+        let (list, starts, writes, loops) = Default::default();
+        let mut events = Events { list, starts, writes, loops, operators: 0 };
         let mut reader = body.get_operators_reader()?;
-        // Of the open constructs: the loop it is, if it is one.
-        let mut open: Vec<Option<usize>> = vec![None];
+        // Of the open constructs: the event it starts with, and the loop it is, if it is one.
+        let mut open: Vec<(Option<usize>, Option<usize>)> = vec![(None, None)];
         let mut calls = 0;
         let mut calls_before = Vec::new();
         while !reader.eof() {
@@ -168,17 +172,20 @@ impl Events {
                 | Operator::ReturnCallIndirect { .. } => Some(Event::Leave),
                 _ => None,
             };
+            let (at, mut start) = (events.list.len(), None);
             match &event {
                 Some(Event::Loop) => {
-                    open.push(Some(events.loops.len()));
+                    open.push((Some(at), Some(events.loops.len())));
                     calls_before.push(calls);
                     let writes = events.writes.len()..events.writes.len();
                     let operator = events.operators;
                     events.loops.push(LoopInfo { operator, writes, has_call: false });
                 }
-                Some(Event::Block | Event::If | Event::Try(_)) => open.push(None),
+                Some(Event::Block | Event::If | Event::Try(_)) => open.push((Some(at), None)),
                 Some(Event::End) => {
-                    if let Some(Some(at)) = open.pop() {
+                    let (event, of_loop) = open.pop().unwrap_or_default();
+                    start = event;
+                    if let Some(at) = of_loop {
                         events.loops[at].writes.end = events.writes.len();
                         events.loops[at].has_call = calls > calls_before[at];
                     }
@@ -187,10 +194,16 @@ impl Events {
             }
             if let Some(event) = event {
                 events.list.push((events.operators, event));
+                events.starts.push(start);
             }
             events.operators += 1;
         }
         Ok(events)
+    }
+
+    /// Whether the set before the event at this position is kept: of control always.
+    fn is_kept(&self, at: usize) -> bool {
+        at.is_multiple_of(KEPT) || !matches!(self.list[at].1, Event::Get(_) | Event::Set(_))
     }
 }
 
@@ -211,7 +224,7 @@ pub(crate) struct Liveness {
     events: Events,
     locals: usize,
     all: bool,
-    /// Of each event of control, by its position: what is live before it. Empty for the others.
+    /// Of each event whose set is kept, by its position: what is live before it. Empty for the others.
     before: Vec<Vec<u64>>,
     /// Where the latest question's answer was found: questions ascend.
     cursor: usize,
@@ -253,9 +266,7 @@ impl Liveness {
         let nothing = live.words.clone();
         let mut open: Vec<Construct> = Vec::new();
         let mut changed = false;
-        let starts = self.loop_headers();
         for at in (0..self.events.list.len()).rev() {
-            let is_kept = at.is_multiple_of(KEPT);
             let label = |open: &[Construct], depth: u32| {
                 let found = open.len().checked_sub(1 + depth as usize).map(|i| &open[i]);
                 found.map_or_else(|| nothing.clone(), |construct| construct.label.clone())
@@ -268,19 +279,11 @@ impl Liveness {
                     if (local as usize) < self.locals {
                         live.insert(local);
                     }
-                    if is_kept {
-                        self.before[at].clone_from(&live.words);
-                    }
-                    continue;
                 }
                 &Event::Set(local) => {
                     if (local as usize) < self.locals {
                         live.remove(local);
                     }
-                    if is_kept {
-                        self.before[at].clone_from(&live.words);
-                    }
-                    continue;
                 }
                 Event::End => {
                     let after = live.words.clone();
@@ -290,7 +293,7 @@ impl Liveness {
                         otherwise: None,
                         handlers: handlers(&open),
                     };
-                    match starts[at].map(|start| (start, &self.events.list[start].1)) {
+                    match self.events.starts[at].map(|start| (start, &self.events.list[start].1)) {
                         Some((start, Event::Loop)) => {
                             construct.label.clone_from(&self.before[start]);
                             construct.label.resize(nothing.len(), 0);
@@ -337,23 +340,11 @@ impl Liveness {
                 Event::Throw => live.words = handlers(&open),
                 Event::Leave => live.words.fill(0),
             }
-            self.before[at].clone_from(&live.words);
-        }
-        changed
-    }
-
-    /// For each `end`, the event that its construct starts with; `None` for the function's.
-    fn loop_headers(&self) -> Vec<Option<usize>> {
-        let mut starts = vec![None; self.events.list.len()];
-        let mut open = Vec::new();
-        for (at, (_, event)) in self.events.list.iter().enumerate() {
-            match event {
-                Event::Block | Event::Try(_) | Event::Loop | Event::If => open.push(at),
-                Event::End => starts[at] = open.pop(),
-                _ => {}
+            if self.events.is_kept(at) {
+                self.before[at].clone_from(&live.words);
             }
         }
-        starts
+        changed
     }
 
     /// The locals that may be read from the operator with this ordinal on, itself included. To be
@@ -366,17 +357,13 @@ impl Liveness {
         while list.get(self.cursor).is_some_and(|(at, _)| *at < operator) {
             self.cursor += 1;
         }
-        let ahead = &list[self.cursor..];
-        let is_kept = |(at, (_, event)): (usize, &(u32, Event))| {
-            (self.cursor + at).is_multiple_of(KEPT)
-                || !matches!(event, Event::Get(_) | Event::Set(_))
-        };
-        let straight = ahead.iter().enumerate().position(is_kept).unwrap_or(ahead.len());
+        let kept = (self.cursor..list.len()).find(|&at| self.events.is_kept(at));
+        let kept = kept.unwrap_or(list.len());
         let mut live = LocalSet::empty(self.locals);
-        if let Some(words) = self.before.get(self.cursor + straight) {
+        if let Some(words) = self.before.get(kept) {
             live.add_all(words);
         }
-        for (_, event) in ahead[..straight].iter().rev() {
+        for (_, event) in list[self.cursor..kept].iter().rev() {
             match *event {
                 Event::Get(local) => live.insert(local),
                 Event::Set(local) => live.remove(local),

@@ -22,7 +22,8 @@
 //! * A builtin's stub stores `exit_fp`, `exit_pc` and `exit_sp`, loads `rsp` from `entry_sp`, and
 //!   calls the Rust implementation on the host stack. `call` and `ret` stay paired. If the
 //!   implementation answers [`Status::GO_ON`], the stub zeroes `exit_fp`, `exit_pc` and the
-//!   execution version, which ends the frozen period, and returns into wasm; otherwise it leaves: the host's registers come back from `entry_sp`, and `enter`
+//!   execution version, which ends the frozen period, and returns into wasm; otherwise it leaves: the
+//!   host's registers come back from `entry_sp`, and `enter`
 //!   returns the status.
 //! * A hardware trap leaves in the same way: the signal handler sets `rsp` to `entry_sp` and `rip`
 //!   to [`leave`].

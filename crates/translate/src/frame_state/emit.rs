@@ -1,7 +1,7 @@
 //! The code that keeps frame state: stores before safepoints, loads behind them, traps.
 //!
-//! What it emits and what it notes in the [`StateKeeper`](super::StateKeeper) go together: a cell is held from
-//! its store on.
+//! What it emits and what it notes in the [`StateKeeper`](super::StateKeeper) go together: a cell is
+//! held from its store on.
 
 use super::Held;
 use crate::env::clif_type;

@@ -367,7 +367,11 @@ fn label(t: &mut FuncTranslator<'_>, depth: u32) -> (Block, Vec<BlockArg>) {
             (exit, results.len())
         }
     };
-    t.control[at].exit.held.join(&t.state.held);
+    // What a loop's header finds held was settled when the loop was entered.
+    let frame = &mut t.control[at];
+    if !matches!(frame.kind, Kind::Loop { .. }) {
+        frame.exit.held.join(&t.state.held);
+    }
     (block, block_args(&t.top(count)))
 }
 
