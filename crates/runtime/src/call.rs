@@ -241,6 +241,7 @@ impl StoreCore {
         &mut self,
         go: impl FnOnce(*const VMRuntimeLimits) -> Status,
     ) -> Result<Left, CallError> {
+        self.before_wasm();
         let limits: *const VMRuntimeLimits = &*self.limits;
         let mut state = CallState {
             limits,

@@ -1,13 +1,16 @@
-//! What all stores of an engine share: settings, epoch, wasm stacks, types, trampolines.
+//! What all stores of an engine share: settings, epoch, wasm stacks, free memories, types,
+//! trampolines.
 
 use crate::arch;
 use crate::code::{self, CodeMemory, CodeOwner};
 use crate::gdb_jit::Registration;
+use crate::memory_pool::MemoryPool;
 use crate::stack::StackPool;
 use crate::types::TypeRegistry;
 use anyhow::Result;
 use std::any::Any;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use stillframe_abi::builtins::BuiltinTable;
@@ -20,14 +23,19 @@ pub struct RuntimeConfig {
     pub max_wasm_stack: usize,
     /// Free wasm stacks that the engine keeps for reuse, at most.
     pub pooled_stacks: usize,
+    /// Free memories that the engine keeps for reuse, at most.
+    pub pooled_memories: usize,
     /// How many calls from the host into wasm may be nested through host functions in one store.
     pub max_nested_calls: usize,
     /// Bytes that must be left of the host's own stack when wasm is entered.
     pub host_stack_reserve: usize,
     /// Whether code counts fuel.
     pub fuel: bool,
-    /// Whether code tests epochs.
+    /// Whether wasm stops at epochs.
     pub epochs: bool,
+    /// Units of fuel that are given out at a time, if code leaves it to the slow path of its
+    /// checkpoints to look at the epoch; `None` if it tests epochs itself.
+    pub epoch_slice: Option<NonZeroU64>,
     /// Rows of frame tables that each store keeps decoded, at most.
     pub frame_cache_size: usize,
 }
@@ -37,10 +45,12 @@ impl Default for RuntimeConfig {
         RuntimeConfig {
             max_wasm_stack: 1 << 20,
             pooled_stacks: 1000,
+            pooled_memories: 1000,
             max_nested_calls: 1000,
             host_stack_reserve: 128 << 10,
             fuel: false,
             epochs: false,
+            epoch_slice: None,
             frame_cache_size: 4096,
         }
     }
@@ -99,6 +109,7 @@ pub struct EngineShared {
     config: RuntimeConfig,
     epoch: AtomicU64,
     stacks: Arc<StackPool>,
+    memories: MemoryPool,
     types: TypeRegistry,
     provider: Box<dyn TrampolineProvider>,
     embedder: Box<dyn Any + Send + Sync>,
@@ -132,6 +143,7 @@ impl EngineShared {
         Arc::new(EngineShared {
             epoch: AtomicU64::new(0),
             stacks: StackPool::new(config.max_wasm_stack, config.pooled_stacks),
+            memories: MemoryPool::new(config.pooled_memories),
             types: TypeRegistry::new(),
             provider,
             embedder,
@@ -178,6 +190,15 @@ impl EngineShared {
     /// Number of free wasm stacks in the pool.
     pub fn free_stacks(&self) -> usize {
         self.stacks.free()
+    }
+
+    pub(crate) fn memories(&self) -> &MemoryPool {
+        &self.memories
+    }
+
+    /// Number of free memories in the pool.
+    pub fn free_memories(&self) -> usize {
+        self.memories.free()
     }
 
     /// The trampolines of type `id`; compiled when first asked for.

@@ -194,7 +194,11 @@ pub(crate) unsafe fn call_from_wasm(
 ) -> Result<(), Stop> {
     // SAFETY: the caller's.
     match unsafe { call(function, HostCaller(caller), values) } {
-        Called::Returned(Ok(())) => Ok(()),
+        Called::Returned(Ok(())) => {
+            // SAFETY: the caller's; the host function has returned.
+            unsafe { (*function.store.as_ptr()).before_wasm() };
+            Ok(())
+        }
         called => {
             let site = HostSite {
                 func: NonNull::from(&function.func_ref),

@@ -25,6 +25,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use stillframe_abi::module::{ConstExpr, ConstOp, ModuleInfo, SegmentMode};
 use stillframe_abi::types::WASM_PAGE_SIZE;
 
@@ -41,6 +42,8 @@ pub struct MemoryImage {
     file: File,
     /// The bytes of the memory that the file stands for: whole pages of the system.
     range: Range<usize>,
+    /// What [`MemoryImage::contents`] has read.
+    contents: OnceLock<Option<Box<[u8]>>>,
 }
 
 /// A segment's bytes and where they go.
@@ -57,13 +60,24 @@ impl MemoryImage {
         let parts = certain_parts(info, data, memory)?;
         let range = image_range(&parts)?;
         let file = sealed_file(&parts, &range).ok()?;
-        Some(MemoryImage { file, range })
+        Some(MemoryImage { file, range, contents: OnceLock::new() })
     }
 
     /// The bytes of the memory that the image covers: all that the segments write, and around it
     /// zeros up to whole pages.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
+    }
+
+    /// The contents, of `range` in all; read when first asked for, and kept. `None` if they cannot
+    /// be read.
+    pub(crate) fn contents(&self) -> Option<&[u8]> {
+        let read = || {
+            let mut bytes = vec![0; self.range.len()].into_boxed_slice();
+            self.file.read_exact_at(&mut bytes, 0).ok()?;
+            Some(bytes)
+        };
+        self.contents.get_or_init(read).as_deref()
     }
 
     /// The file with the contents, from its first byte on.
@@ -157,6 +171,7 @@ fn sealed_file(parts: &[Part<'_>], range: &Range<usize>) -> io::Result<File> {
 pub(crate) mod tests {
     use super::*;
     use crate::memory::LinearMemory;
+    use std::sync::Arc;
     use stillframe_abi::module::{DataSegment, ElemItems, ElemSegment};
     use stillframe_abi::types::{MemoryType, TableType, ValType};
 
@@ -198,13 +213,13 @@ pub(crate) mod tests {
             self
         }
 
-        fn image(&self, memory: u32) -> Option<MemoryImage> {
-            MemoryImage::for_memory(&self.info, &self.data, memory)
+        fn image(&self, memory: u32) -> Option<Arc<MemoryImage>> {
+            MemoryImage::for_memory(&self.info, &self.data, memory).map(Arc::new)
         }
     }
 
     /// The image of these segments in a 32-bit memory of `pages` pages.
-    pub(crate) fn image_of(segments: &[(u32, &[u8])], pages: u32) -> MemoryImage {
+    pub(crate) fn image_of(segments: &[(u32, &[u8])], pages: u32) -> Arc<MemoryImage> {
         let sketch = Sketch::new(&[MemoryType::new(pages, None)], 0);
         let add = |sketch: Sketch, (offset, bytes): &(u32, &[u8])| sketch.at(0, *offset, bytes);
         segments.iter().fold(sketch, add).image(0).unwrap()

@@ -266,7 +266,7 @@ impl StoreCore {
         let (mut memories, mut tables) = (Vec::new(), Vec::new());
         for (i, ty) in info.memories[info.num_imported_memories..].iter().enumerate() {
             self.allow_memory(ty, memories.len())?;
-            memories.push(LinearMemory::new(ty, module.image(i))?);
+            memories.push(self.engine().memories().make(ty, module.image(i))?);
         }
         for ty in &info.tables[info.num_imported_tables..] {
             self.allow_table(ty, tables.len())?;

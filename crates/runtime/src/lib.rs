@@ -11,6 +11,7 @@
 //!   exceptions  who catches what             frames      frozen stacks: walks, handles, traces
 //!   gdb_jit     telling debuggers of code    perf        what profilers' files need
 //!   memory image table types value limiter   mapping     owned address space
+//!   memory_pool memories that can be used again
 //!                                            arch        everything that knows the processor
 //! ```
 //!
@@ -36,6 +37,7 @@ mod instance;
 mod limiter;
 mod mapping;
 mod memory;
+mod memory_pool;
 mod metering;
 mod module;
 mod objects;

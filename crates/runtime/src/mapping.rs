@@ -82,13 +82,33 @@ impl Mapping {
     ///
     /// If `range` is not of whole pages inside of the mapping.
     pub(crate) fn overlay(self, range: Range<usize>, file: &File) -> io::Result<Mapping> {
+        self.replace(range, libc::PROT_READ | libc::PROT_WRITE, Some(file))
+    }
+
+    /// Makes pages inaccessible, as they were when they were reserved: their contents and the
+    /// memory that held them are gone.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not of whole pages inside of the mapping.
+    pub(crate) fn close(self, range: Range<usize>) -> io::Result<Mapping> {
+        self.replace(range, libc::PROT_NONE, None)
+    }
+
+    /// Puts fresh pages in the place of some of the mapping's: those of a file, or zeros.
+    fn replace(
+        self,
+        range: Range<usize>,
+        protection: libc::c_int,
+        file: Option<&File>,
+    ) -> io::Result<Mapping> {
         self.check(&range);
         if range.is_empty() {
             return Ok(self);
         }
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
-        let (at, fd) = (self.at(range.start), file.as_raw_fd());
+        let (kind, fd) = file.map_or((libc::MAP_ANONYMOUS, -1), |file| (0, file.as_raw_fd()));
+        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE | kind;
+        let at = self.at(range.start);
         // SAFETY: `check` found the pages that this replaces to be this mapping's own; nothing
         // points into them, since `self` was given away for this.
         let mapped = unsafe { libc::mmap(at.cast(), range.len(), protection, flags, fd, 0) };
@@ -106,6 +126,25 @@ impl Mapping {
             libc::munmap(lost.at(range.end).cast(), lost.len - range.end);
         }
         Err(error)
+    }
+
+    /// Gives the memory of pages back to the system: they hold again what they held when they were
+    /// opened, zeros or a file's contents, and cost nothing until they are touched.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not of whole pages inside of the mapping.
+    pub(crate) fn forget(&mut self, range: Range<usize>) -> io::Result<()> {
+        self.check(&range);
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: `check` found the pages to be this mapping's own, and `&mut self` says that
+        // nobody counts on their contents.
+        let failed = unsafe {
+            libc::madvise(self.at(range.start).cast(), range.len(), libc::MADV_DONTNEED) != 0
+        };
+        if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     fn check(&self, range: &Range<usize>) {

@@ -22,6 +22,7 @@ use crate::image::MemoryImage;
 use crate::mapping::{Mapping, page_size};
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
+use std::sync::Arc;
 use stillframe_abi::types::{MemoryType, WASM_PAGE_SIZE};
 use stillframe_abi::vmctx::MEMORY32_RESERVATION;
 
@@ -41,6 +42,8 @@ pub struct LinearMemory {
     /// Accessible bytes: whole wasm pages. Of a 32-bit memory, every byte of `mapping` from here
     /// on is inaccessible; generated code relies on it.
     len: usize,
+    /// What it held at first, if not zeros only.
+    image: Option<Arc<MemoryImage>>,
 }
 
 // A store moves between threads with its memories.
@@ -56,13 +59,13 @@ impl LinearMemory {
     ///
     /// If the minimum is over what the type can have, the image does not fit into it, or the
     /// system refuses the memory.
-    pub fn new(ty: &MemoryType, image: Option<&MemoryImage>) -> Result<LinearMemory> {
+    pub fn new(ty: &MemoryType, image: Option<&Arc<MemoryImage>>) -> Result<LinearMemory> {
         LinearMemory::with_reservation(ty, image, MEMORY64_RESERVATION)
     }
 
     fn with_reservation(
         ty: &MemoryType,
-        image: Option<&MemoryImage>,
+        image: Option<&Arc<MemoryImage>>,
         reservation64: usize,
     ) -> Result<LinearMemory> {
         let (pages, limit) = (ty.minimum(), ty.absolute_maximum());
@@ -87,7 +90,31 @@ impl LinearMemory {
                 .overlay(range, image.file())
                 .with_context(|| format!("cannot map {size} bytes of a memory's image"))?;
         }
-        Ok(LinearMemory { ty: *ty, mapping, len })
+        Ok(LinearMemory { ty: *ty, mapping, len, image: image.cloned() })
+    }
+
+    /// A memory on what is as [`LinearMemory::new`] would make it for this type.
+    pub(crate) fn of_blank(ty: &MemoryType, blank: Blank) -> LinearMemory {
+        let Blank { mapping, len, image } = blank;
+        debug_assert!(!ty.is_64() && pages_to_bytes(ty.minimum()) == Some(len));
+        LinearMemory { ty: *ty, mapping, len, image }
+    }
+
+    /// Takes a 32-bit memory's contents away, so that its address space can be that of another
+    /// memory of the same minimum and image. `None`, and all of it is unmapped, if the system does
+    /// not do its part. Those of 64 bits are not used again: they are of all sizes.
+    pub(crate) fn into_blank(self) -> Option<Blank> {
+        if self.ty.is_64() {
+            return None;
+        }
+        let LinearMemory { ty, mut mapping, len, image } = self;
+        let first_len = pages_to_bytes(ty.minimum())?;
+        if first_len < len {
+            mapping = mapping.close(first_len..len).ok()?;
+        }
+        let mut blank = Blank { mapping, len: first_len, image };
+        blank.restore()?;
+        Some(blank)
     }
 
     /// The address of byte 0. It stays the same while a 32-bit memory lives, and until the next
@@ -157,6 +184,62 @@ impl LinearMemory {
     }
 }
 
+/// Memories of up to so many bytes are restored by comparing them with what they were, and writing
+/// where they differ: pages that were written to stay where they are, ready to be used again. For
+/// larger ones the system is asked, which takes their pages: then each page that is touched costs a
+/// fault, which is as much as comparing 100 KiB.
+pub(crate) const COMPARED_MAX: usize = 64 << 10;
+
+/// The address space of a 32-bit memory that nobody uses, with the contents that a new memory of
+/// that size and image has.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    mapping: Mapping,
+    len: usize,
+    image: Option<Arc<MemoryImage>>,
+}
+
+impl Blank {
+    /// Whether a new memory of this type and image would be like this.
+    pub(crate) fn is_for(&self, ty: &MemoryType, image: Option<&Arc<MemoryImage>>) -> bool {
+        !ty.is_64() && pages_to_bytes(ty.minimum()) == Some(self.len) && self.is_of(image)
+    }
+
+    /// Whether it has this image, or none.
+    pub(crate) fn is_of(&self, image: Option<&Arc<MemoryImage>>) -> bool {
+        self.image.as_ref().map(Arc::as_ptr) == image.map(Arc::as_ptr)
+    }
+
+    /// Puts the first contents back. `None` if that could not be done.
+    fn restore(&mut self) -> Option<()> {
+        if self.len > COMPARED_MAX {
+            return self.mapping.forget(0..self.len).ok();
+        }
+        let (start, contents) = match &self.image {
+            Some(image) => (image.range().start, image.contents()?),
+            None => (0, &[][..]),
+        };
+        for at in (0..self.len).step_by(BLOCK) {
+            // Images are of whole pages, and so of whole blocks.
+            let in_image = at.checked_sub(start).and_then(|at| contents.get(at..at + BLOCK));
+            let first = in_image.unwrap_or(&ZEROS);
+            // SAFETY: the block lies in the accessible bytes, which are a multiple of the block.
+            // `self` owns them, and no wasm that knows of them runs: its memory was given away.
+            let block =
+                unsafe { std::slice::from_raw_parts_mut(self.mapping.base().add(at), BLOCK) };
+            if block != first {
+                block.copy_from_slice(first);
+            }
+        }
+        Some(())
+    }
+}
+
+/// What is compared at once.
+const BLOCK: usize = 4096;
+const _: () = assert!(WASM_PAGE_SIZE.is_multiple_of(BLOCK as u64));
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
 /// `None` if the address space has not that many.
 fn pages_to_bytes(pages: u64) -> Option<usize> {
     usize::try_from(pages.checked_mul(WASM_PAGE_SIZE)?).ok()
@@ -170,9 +253,6 @@ fn pages_to_bytes(pages: u64) -> Option<usize> {
 /// `from` can be read and `to` written for `len` bytes, they do not overlap, `to` holds zeros, and
 /// `len` is a multiple of the wasm page size.
 unsafe fn copy_touched(from: *const u8, to: *mut u8, len: usize) {
-    const BLOCK: usize = 4096;
-    const _: () = assert!(WASM_PAGE_SIZE.is_multiple_of(BLOCK as u64));
-    static ZEROS: [u8; BLOCK] = [0; BLOCK];
     for at in (0..len).step_by(BLOCK) {
         // SAFETY: `len` is a multiple of the block, so the whole block is in both; the caller's
         // promise for the rest.

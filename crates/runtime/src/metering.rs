@@ -2,8 +2,18 @@
 //!
 //! Fuel is one number to the embedder. Here it is two: what wasm can spend before its next
 //! checkpoint takes the slow path (`VMRuntimeLimits::fuel_consumed`, negative), and a reserve, which
-//! holds what is beyond an `i64`, or beyond the slice after which asynchronous calls yield. What
-//! has been executed in all is what was ever put into the store's account, less what is left.
+//! holds what is beyond an `i64`, beyond the slice after which asynchronous calls yield, or beyond
+//! the slice after which the epoch is looked at. What has been executed in all is what was ever put
+//! into the store's account, less what is left.
+//!
+//! # Epochs
+//!
+//! Code that counts fuel does not test epochs, unless its costs let it run for ever on one unit
+//! (`RuntimeConfig::epoch_slice`): the slow path of a checkpoint does, when a slice is used up. And
+//! whenever wasm is entered or gone back to past the deadline, nothing is left in hand
+//! ([`StoreCore::before_wasm`]), so that its next checkpoint takes the slow path. So an increment by
+//! the thread that runs wasm, in a host function, is seen at once, and that of another thread
+//! before so many units are consumed.
 
 use crate::activation::{Mode, Stop};
 use crate::resumable::Cause;
@@ -46,6 +56,8 @@ pub(crate) enum Refill {
     NotNeeded,
     /// There is enough in hand now.
     Done,
+    /// There is enough in hand now, of the next slice: asynchronous calls yield.
+    NextSlice,
     /// There is too little in the reserve. All of it is in hand now.
     TooLittle,
 }
@@ -101,6 +113,7 @@ impl StoreCore {
         let in_hand = fuel.min(self.fuel_in_hand_max());
         self.fuel_reserve = fuel - in_hand;
         self.limits.fuel_consumed.set(-(in_hand as i64));
+        self.fuel_until_yield = self.fuel_slice.map_or(u64::MAX, NonZeroU64::get) - in_hand;
     }
 
     /// The fuel that is left, in units; 0 if it is overdrawn.
@@ -125,7 +138,28 @@ impl StoreCore {
 
     #[inline]
     fn fuel_in_hand_max(&self) -> u64 {
-        self.fuel_slice.map_or(u64::MAX, NonZeroU64::get).min(i64::MAX as u64)
+        let of = |slice: Option<NonZeroU64>| slice.map_or(i64::MAX as u64, NonZeroU64::get);
+        of(self.fuel_slice).min(of(self.epoch_slice)).min(i64::MAX as u64)
+    }
+
+    /// Past the deadline, leaves nothing in hand, so that wasm's next checkpoint takes the slow path.
+    /// Called before wasm goes on.
+    #[inline]
+    pub(crate) fn before_wasm(&mut self) {
+        if self.epoch_slice.is_some() && self.deadline_reached() {
+            self.empty_hand();
+        }
+    }
+
+    #[cold]
+    fn empty_hand(&mut self) {
+        let consumed = self.limits.fuel_consumed.get();
+        if consumed < 0 {
+            // What is left in all has been counted by a `u64` before.
+            self.fuel_reserve += consumed.unsigned_abs();
+            self.fuel_until_yield = self.fuel_until_yield.saturating_add(consumed.unsigned_abs());
+            self.limits.fuel_consumed.set(0);
+        }
     }
 
     /// Moves fuel from the reserve so that `need` units can be spent; `need` is not negative.
@@ -143,15 +177,27 @@ impl StoreCore {
 
     #[cold]
     fn take_from_reserve(&mut self, need: i64) -> Refill {
+        let next_slice = self.fuel_until_yield == 0;
+        if next_slice {
+            self.fuel_until_yield = self.fuel_slice.map_or(u64::MAX, NonZeroU64::get);
+        }
         let consumed = i128::from(self.limits.fuel_consumed.get());
         let need = i128::from(need);
         // `consumed` may be positive: overdrawn. Afterwards so much is in hand.
-        let in_hand = need.max(i128::from(self.fuel_in_hand_max()));
+        let most = self.fuel_in_hand_max().min(self.fuel_until_yield);
+        let in_hand = need.max(i128::from(most));
         let take = i128::from(self.fuel_reserve).min(consumed + in_hand);
         self.fuel_reserve -= take as u64;
+        if self.fuel_slice.is_some() {
+            self.fuel_until_yield = self.fuel_until_yield.saturating_sub(in_hand as u64);
+        }
         // Not below `-i64::MAX`: `in_hand` is at most that.
         self.limits.fuel_consumed.set((consumed - take) as i64);
-        if consumed - take + need <= 0 { Refill::Done } else { Refill::TooLittle }
+        match consumed - take + need <= 0 {
+            true if next_slice => Refill::NextSlice,
+            true => Refill::Done,
+            false => Refill::TooLittle,
+        }
     }
 
     /// Takes the overdraft out of the store: it is the suspended call's debt now.
@@ -198,8 +244,12 @@ impl StoreCore {
         self.test_fuel(need, mode)?;
         if self.deadline_reached() {
             return match (self.at_deadline()?, mode) {
-                // A callback may have used fuel, or taken it away.
-                (AtDeadline::GoOn, _) => self.test_fuel(need, mode),
+                (AtDeadline::GoOn, _) => {
+                    // A callback may have used fuel, or taken it away.
+                    self.test_fuel(need, mode)?;
+                    self.before_wasm();
+                    Ok(())
+                }
                 (AtDeadline::Suspend, Mode::Resumable | Mode::Async) => {
                     Err(self.stop(Cause::Interrupted { need }))
                 }
@@ -219,10 +269,8 @@ impl StoreCore {
         }
         match (self.refill_fuel(need), mode) {
             (Refill::NotNeeded, _) => Ok(()),
-            (Refill::Done, Mode::Async) if self.fuel_slice.is_some() => {
-                Err(self.stop(Cause::Yielded { need }))
-            }
-            (Refill::Done, _) => Ok(()),
+            (Refill::NextSlice, Mode::Async) => Err(self.stop(Cause::Yielded { need })),
+            (Refill::Done | Refill::NextSlice, _) => Ok(()),
             (Refill::TooLittle, Mode::Resumable) => {
                 let overdraft = self.take_overdraft();
                 Err(self.stop(Cause::OutOfFuel { need, overdraft }))

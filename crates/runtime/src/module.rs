@@ -33,7 +33,7 @@ pub struct CompiledModule {
     /// What [`CompiledModule::debug_cache`] keeps.
     debug_cache: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// By defined memory.
-    images: Vec<Option<MemoryImage>>,
+    images: Vec<Option<Arc<MemoryImage>>>,
     /// By defined function: where the state of its frames lies. Made when first asked for.
     layouts: OnceLock<Box<[OnceLock<FunctionLayout>]>>,
 }
@@ -92,7 +92,7 @@ impl CompiledModule {
         let type_ids = info.types.iter().map(|ty| engine.types().intern(ty)).collect();
         let imported = info.num_imported_memories as u32;
         let images = (imported..info.memories.len() as u32)
-            .map(|memory| MemoryImage::for_memory(&info, &data, memory))
+            .map(|memory| MemoryImage::for_memory(&info, &data, memory).map(Arc::new))
             .collect();
         let code = CodeMemory::publish(&text).context("mapping the module's code")?;
         let module = Arc::new(CompiledModule {
@@ -199,7 +199,7 @@ impl CompiledModule {
         &self.data
     }
 
-    pub(crate) fn image(&self, defined_memory: usize) -> Option<&MemoryImage> {
+    pub(crate) fn image(&self, defined_memory: usize) -> Option<&Arc<MemoryImage>> {
         self.images[defined_memory].as_ref()
     }
 
@@ -282,6 +282,15 @@ impl CompiledModule {
     pub(crate) fn traps_at(&self, pc: usize) -> Option<(CodePosition, Vec<(Row, Readable)>)> {
         let position = self.position(pc)?;
         Some((position, self.function_frames(position.defined).traps_at(position.offset)))
+    }
+}
+
+impl Drop for CompiledModule {
+    fn drop(&mut self) {
+        // No store has an instance of it any more, and none will.
+        for image in self.images.iter().flatten() {
+            self.engine.memories().forget(image);
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl StoreCore {
     /// If the limiter refuses or memory cannot be mapped.
     pub fn new_memory(&mut self, ty: &MemoryType) -> Result<MemoryHandle> {
         self.allow_memory(ty, 0)?;
-        let memory = LinearMemory::new(ty, None)?;
+        let memory = self.engine().memories().make(ty, None)?;
         Ok(self.add_memory(memory, None))
     }
 

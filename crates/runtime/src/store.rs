@@ -189,8 +189,12 @@ pub struct StoreCore {
     pub(crate) fuel_reserve: u64,
     /// Units that wasm has executed in the store and those that are left, together; modulo 2^64.
     pub(crate) fuel_account: u64,
-    /// The most that is taken from the reserve at once; asynchronous calls yield between.
+    /// The most that is taken from the reserve before an asynchronous call yields.
     pub(crate) fuel_slice: Option<NonZeroU64>,
+    /// How much of that may still be taken. Not zero if there is no slice.
+    pub(crate) fuel_until_yield: u64,
+    /// The most that is taken from the reserve at once; the epoch is looked at between.
+    pub(crate) epoch_slice: Option<NonZeroU64>,
     pub(crate) limiter: Option<LimiterFn>,
     pub(crate) epoch_action: EpochAction,
     /// Contexts point to the store, and host code that wasm calls reaches it through them while
@@ -224,6 +228,8 @@ impl StoreCore {
             fuel_reserve: 0,
             fuel_account: 0,
             fuel_slice: None,
+            fuel_until_yield: u64::MAX,
+            epoch_slice: engine.config().epoch_slice,
             limiter: None,
             epoch_action: EpochAction::Trap,
             _reached_through_contexts: PhantomPinned,
@@ -453,6 +459,10 @@ impl Drop for StoreCore {
     fn drop(&mut self) {
         if let Some(stack) = self.spare_stack.take() {
             self.engine.stacks().put(stack);
+        }
+        // While the instances keep their modules, and these the images.
+        for memory in self.memories.drain(..) {
+            self.engine.memories().put(memory.memory);
         }
     }
 }

@@ -184,6 +184,18 @@ impl Config {
         self
     }
 
+    /// Free memories that the engine keeps for reuse, at most: those of dropped stores, for new
+    /// instances of the same modules. The default is 1000.
+    ///
+    /// Each holds more than 8 GiB of address space, of which a process has 128 TiB, and up to 64 KiB
+    /// of memory: so the default keeps at most 64 MiB from the system. Contents are taken away when
+    /// a store is dropped. Memories of a module that has been dropped are not kept, nor those of
+    /// 64 bits.
+    pub fn pooled_memories(&mut self, memories: usize) -> &mut Config {
+        self.runtime.pooled_memories = memories;
+        self
+    }
+
     /// Bytes that must be left of the calling thread's own stack when wasm is entered; with less,
     /// the call traps with [`Trap::StackOverflow`](crate::Trap::StackOverflow). Host functions and
     /// the runtime need them. The default is 128 KiB.

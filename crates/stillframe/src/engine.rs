@@ -7,7 +7,9 @@ use anyhow::Result;
 use std::sync::{Arc, Weak};
 use stillframe_abi::types::FuncType;
 use stillframe_debug::NativeCode;
-use stillframe_runtime::{EngineShared, Registration, TrampolineCode, TrampolineProvider};
+use stillframe_runtime::{
+    EngineShared, Registration, RuntimeConfig, TrampolineCode, TrampolineProvider,
+};
 use stillframe_translate::Compiler;
 
 /// The compiler, its settings, the pool of wasm stacks, and the epoch: what modules and stores
@@ -84,8 +86,10 @@ impl Engine {
         let compiler = Arc::new(Compiler::new(config.compiler().clone())?);
         let tools = Arc::new(NativeTools::new(config)?);
         let provider = Box::new(Provider { compiler: compiler.clone(), tools: tools.clone() });
+        let runtime =
+            RuntimeConfig { epoch_slice: compiler.epoch_slice(), ..config.runtime().clone() };
         let inner = Box::new(EngineInner { config: config.clone(), compiler, tools });
-        Ok(Engine { shared: EngineShared::new(config.runtime().clone(), provider, inner) })
+        Ok(Engine { shared: EngineShared::new(runtime, provider, inner) })
     }
 
     /// The settings it was made with.
@@ -94,7 +98,9 @@ impl Engine {
     }
 
     /// Adds one to the engine's epoch. Stores whose deadline is reached by that notice at their
-    /// next checkpoint, if [`Config::epoch_interruption`] is on.
+    /// next checkpoint, if [`Config::epoch_interruption`] is on. With [`Config::consume_fuel`] they
+    /// notice before they have consumed another 100,000 units, some tens of microseconds; a host
+    /// function's own increment at the next checkpoint.
     ///
     /// May be called from any thread, and from a signal handler.
     pub fn increment_epoch(&self) {
@@ -125,6 +131,11 @@ impl Engine {
     /// Number of free wasm stacks that the engine holds for reuse.
     pub fn free_stacks(&self) -> usize {
         self.shared.free_stacks()
+    }
+
+    /// Number of free memories that the engine holds for reuse.
+    pub fn free_memories(&self) -> usize {
+        self.shared.free_memories()
     }
 
     pub(crate) fn compiler(&self) -> &Compiler {

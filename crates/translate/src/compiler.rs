@@ -10,6 +10,7 @@ use anyhow::{Context as _, Error, Result, anyhow, ensure};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use rayon::prelude::*;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stillframe_abi::artifact::{Artifact, CompileSettings, FrameState};
@@ -119,6 +120,12 @@ impl Compiler {
     /// settings.
     pub fn settings(&self) -> &CompileSettings {
         &self.settings
+    }
+
+    /// Units of fuel that the runtime must give out at a time, because code leaves it to the slow
+    /// path of its checkpoints to look at the epoch; `None` if code tests epochs, or need not.
+    pub fn epoch_slice(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.metering.epoch_slice()?)
     }
 
     /// Compiles a module, given in the binary format.

@@ -137,6 +137,18 @@ impl OperatorCosts {
         index(op).map_or(1, |i| self.flat[i])
     }
 
+    /// What every way from a checkpoint back to it costs at least: a loop's way back is a branch, a
+    /// recursion's a call.
+    pub(crate) fn cheapest_way_back(&self) -> u32 {
+        let flat = |index: Index| self.flat[index as usize];
+        let branches = [Index::Br, Index::BrIf, Index::BrTable];
+        let calls =
+            [Index::Call, Index::CallIndirect, Index::ReturnCall, Index::ReturnCallIndirect];
+        let branch = branches.map(flat).into_iter().min().unwrap_or(0);
+        let call = calls.map(flat).into_iter().min().unwrap_or(0);
+        branch.min(call.saturating_add(self.function_entry))
+    }
+
     /// The cost of each unit of a bulk operation.
     pub(crate) fn per_unit(&self, unit: BulkUnit) -> u32 {
         self.per_unit[unit as usize]

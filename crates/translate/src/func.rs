@@ -6,10 +6,11 @@
 //! debugger may change an operand that lies below the construct that is being executed, so then
 //! operands are variables too.
 
+use crate::charges::{Runs, Start};
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
 use crate::frame_state::{FunctionState, StateKeeper, TooMuchState};
 use crate::liveness::Liveness;
-use crate::metering::{OpenRun, Stretch};
+use crate::metering::Stretch;
 use crate::operands::OperandStack;
 use crate::ops;
 use crate::ops::control::ControlFrame;
@@ -50,8 +51,10 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) state: StateKeeper,
     /// Which locals may still be read; `None` if none of them is kept.
     pub(crate) liveness: Option<Liveness>,
-    /// The straight-line run that is being charged.
-    pub(crate) run: Option<OpenRun>,
+    /// The straight-line runs, and the one that is being charged.
+    pub(crate) runs: Runs,
+    /// How the next run is reached that will be started.
+    pub(crate) next_run: Start,
     /// The stretch since the last checkpoint.
     pub(crate) stretch: Stretch,
     /// The value of the operator before, if it was `i32.const` (zero-extended) or `i64.const`.
@@ -134,7 +137,8 @@ pub(crate) fn translate_function(
         first_point: ir::SourceLoc::new(0),
         state: StateKeeper::new(env.frame_state, through),
         liveness: None,
-        run: None,
+        runs: Runs::default(),
+        next_run: Start::Exact,
         stretch: Stretch::default(),
         last_const: None,
         func_refs: Default::default(),
@@ -144,7 +148,10 @@ pub(crate) fn translate_function(
         t.declare_local(ty, value);
     }
     let (contents, declared) = t.translate_body(index, body, validator)?;
-    let FuncTranslator { builder, points, state, .. } = t;
+    let FuncTranslator { builder, mut points, state, runs, .. } = t;
+    if env.metering.fuel {
+        points.set_charges(runs.settle(builder.func));
+    }
     let state = state.finish(builder.func, declared);
     builder.finalize(env.isa.frontend_config());
     Ok(Translated { points, state, calls: contents.has_call })

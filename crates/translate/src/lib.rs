@@ -4,7 +4,8 @@
 //!   wasm bytes ── module.rs ──► ModuleInfo, function bodies
 //!                                   │  (one task per function, in parallel)
 //!                 func.rs + ops/ ◄──┘  validates and translates operators, one by one
-//!                   metering.rs        where fuel and epochs are tested and charged
+//!                   metering.rs        where fuel and epochs are tested
+//!                   charges.rs         how much fuel is charged where
 //!                   points.rs          which operator each instruction belongs to
 //!                 compile.rs           Cranelift; frame table rows
 //!                 link.rs          ──► Artifact
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod charges;
 mod compile;
 mod compiler;
 mod costs;

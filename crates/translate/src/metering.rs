@@ -9,11 +9,11 @@
 //! one unit of fuel is left (at a bulk operation: at least the operation's cost), and if the epoch
 //! is before the deadline.
 //!
-//! A *run* is a stretch of operators that are executed one after the other unless one traps: it
-//! ends at every call, checkpoint and branch. It is charged as a whole where it starts, so that
-//! the counter is exact at every frozen point: there no run is open. A trap inside a run gives
-//! back what was charged and not executed (`points.rs`). The operator that traps counts as
-//! executed.
+//! A *run* is a row of operators that are executed one after the other unless one traps: it ends at
+//! every call, checkpoint and branch. It is charged as a whole where it starts, or before
+//! (`charges.rs`); the counter is exact at every frozen point: there no run is open, and none is paid
+//! in advance. A trap inside a run gives back what was charged and not executed (`points.rs`). The
+//! operator that traps counts as executed.
 //!
 //! A *stretch* is what may have been executed in a function since its last checkpoint: an operator
 //! counts 1, a call [`CALL_WEIGHT`], because a function without loops and calls has no checkpoint
@@ -25,11 +25,17 @@
 //! # The code
 //!
 //! The counter lives in the pinned register: negative, counting up. A run is `add r15, cost`; a
-//! checkpoint is `test r15, r15; jns cold`. The slow path is in a cold block and calls with the
-//! `PreserveAll` convention, so the hot path spills nothing for it.
+//! checkpoint is `test r15, r15; jns cold`. Where a run starts at a checkpoint, they are one:
+//! `add r15, cost; cmp r15, cost; jge cold`, and the cold block takes the cost back before it calls.
+//! It calls with the `PreserveAll` convention, so the hot path spills nothing for it.
+//!
+//! Epochs need no test of their own where every way back to a checkpoint costs something: then the
+//! runtime gives out fuel in slices ([`Metering::EPOCH_SLICE`]), and looks at the epoch when one is
+//! used up. Otherwise, and without fuel, a checkpoint compares the epoch with the deadline.
 
+use crate::charges::{Charge, End, RunId, Start};
+use crate::env::Metering;
 use crate::func::FuncTranslator;
-use crate::points::RunId;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use stillframe_abi::builtins::Builtin;
@@ -63,62 +69,46 @@ impl Stretch {
     }
 }
 
-/// The run that is open, if any.
-#[derive(Debug)]
-pub(crate) struct OpenRun {
-    id: RunId,
-    cost: u64,
-    /// `iconst` of the cost, patched when the run ends, and what adds it to the counter.
-    constant: ir::Inst,
-    charge: [ir::Inst; 3],
-}
-
 impl FuncTranslator<'_> {
     /// Adds `cost` to the open run, which is started here if none is. Returns the run and its cost
     /// so far, for the operator's point.
     pub(crate) fn charge(&mut self, cost: u64) -> Option<(RunId, u64)> {
+        let run = self.open_run()?;
+        Some((run, self.runs.add(cost)))
+    }
+
+    /// The open run, if fuel is counted; it is started here if none is open.
+    pub(crate) fn open_run(&mut self) -> Option<RunId> {
         if !self.env.metering.fuel {
             return None;
         }
-        if self.run.is_none() {
-            let id = self.points.start_run();
-            let fuel = self.builder.ins().get_pinned_reg(types::I64);
-            let amount = self.builder.ins().iconst(types::I64, 0);
-            let sum = self.builder.ins().iadd(fuel, amount);
-            let set = self.builder.ins().set_pinned_reg(sum);
-            let def = |value| self.builder.func.dfg.value_def(value).unwrap_inst();
-            let (constant, charge) = (def(amount), [set, def(sum), def(fuel)]);
-            self.run = Some(OpenRun { id, cost: 0, constant, charge });
+        if let Some(open) = self.runs.open() {
+            return Some(open);
         }
-        let run = self.run.as_mut().expect("started above");
-        run.cost = run.cost.saturating_add(cost);
-        Some((run.id, run.cost))
+        let charge = Charge::emit(&mut self.builder);
+        Some(self.runs.start(self.next_run, charge))
     }
 
-    /// Ends the open run, if there is one: what it charges where it started is now known.
-    pub(crate) fn end_run(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        self.points.end_run(run.id, run.cost);
-        let func = &mut self.builder.func;
-        if run.cost == 0 {
-            for inst in run.charge.into_iter().chain([run.constant]) {
-                func.layout.remove_inst(inst);
-            }
-            return;
+    /// Ends the run that leads here. The next one starts where the counter is exact, unless
+    /// [`FuncTranslator::next_run`] is set to something else. Returns the run, if fuel is counted.
+    pub(crate) fn end_run(&mut self, end: End) -> Option<RunId> {
+        self.open_run()?;
+        self.next_run = Start::Exact;
+        Some(self.runs.end(end))
+    }
+
+    /// Ends the open run, if there is one, at a place where the counter must be exact.
+    pub(crate) fn end_run_exactly(&mut self) {
+        if self.runs.open().is_some() || self.next_run != Start::Exact {
+            self.end_run(End::Exact);
         }
-        // The cost of a run fits: 2^32 operators of 2^31 each would be needed to pass i64.
-        let cost = i64::try_from(run.cost).unwrap_or(i64::MAX);
-        func.dfg.insts[run.constant] = ir::InstructionData::UnaryImm {
-            opcode: ir::Opcode::Iconst,
-            imm: ir::immediates::Imm64::new(cost),
-        };
     }
 
     /// The checkpoint at the end of a stretch, if it is before `op` at `pc` that one has become too
     /// long.
     pub(crate) fn stretch_before(&mut self, op: &Operator<'_>, pc: WasmPc) {
         if self.stretch.passed - self.stretch.start >= STRETCH_MAX {
-            self.end_run();
+            self.end_run_exactly();
             // It can suspend: it needs a point of its own, where nothing is charged in advance.
             let loc = self.points.start_point(pc, None);
             self.builder.set_srcloc(loc);
@@ -139,18 +129,23 @@ impl FuncTranslator<'_> {
     pub(crate) fn checkpoint(&mut self) {
         self.stretch.start = self.stretch.passed;
         if self.env.metering.fuel || self.env.metering.epochs {
-            self.emit_checkpoint(None);
+            let charge = self.emit_checkpoint(Want::OneAndCharge);
+            if let Some(charge) = charge {
+                self.runs.start(Start::Exact, charge);
+            }
         }
     }
 
-    /// A checkpoint whose slow path saves the frame's state. `cost`: as for [`emit_checkpoint`].
-    fn emit_checkpoint(&mut self, cost: Option<Value>) {
+    /// A checkpoint whose slow path saves the frame's state. Returns the charge for what follows, if
+    /// it is one with the test.
+    fn emit_checkpoint(&mut self, want: Want) -> Option<Charge> {
         let (vmctx, metering) = (self.vmctx, self.env.metering);
-        let slow = test_checkpoint(&mut self.builder, vmctx, metering.fuel, metering.epochs, cost);
+        let (slow, charge) = test_checkpoint(&mut self.builder, vmctx, metering, want);
         let cold = self.before_cold_call();
-        slow.call(&mut self.builder, vmctx, metering.fuel);
+        slow.call(&mut self.builder, vmctx);
         self.behind_cold_call(cold);
         slow.finish(&mut self.builder);
+        charge
     }
 
     /// The checkpoint before a bulk operation on `units` bytes, elements or pages (`i64`) that cost
@@ -180,14 +175,14 @@ impl FuncTranslator<'_> {
         if !metering.fuel && !metering.epochs {
             return;
         }
-        self.end_run();
+        self.end_run_exactly();
         self.stretch.start = self.stretch.passed;
         let cost = |t: &mut Self| {
             let units = units(t);
             t.bulk_cost(units, per_unit)
         };
         let tested = metering.fuel.then(|| cost(self));
-        self.emit_checkpoint(tested);
+        self.emit_checkpoint(tested.map_or(Want::One, Want::All));
         if let Some(tested) = tested {
             // A debugger may have written the number of units.
             let cost = if self.env.frame_writes { cost(self) } else { tested };
@@ -221,27 +216,38 @@ fn saturating_add(
     builder.ins().select(overflow, max, sum)
 }
 
-/// Emits the test of a checkpoint and its slow path. `cost`, if given, is what must be left
-/// (not negative); otherwise one unit must be left. Leaves the builder in the block where execution
-/// goes on.
+/// What must be left at a checkpoint for execution to go on.
+#[derive(Clone, Copy)]
+enum Want {
+    /// One unit.
+    One,
+    /// One unit; and the run behind it is charged in the same breath.
+    OneAndCharge,
+    /// So many units (not negative), and at least one.
+    All(Value),
+}
+
+/// Emits the test of a checkpoint, and its slow path. Leaves the builder in the block where
+/// execution goes on.
 ///
 /// `vmctx` may be an instance's context or, in a wasm-to-host trampoline, the host function's: the
 /// fields used here are at the same offsets in both.
 pub(crate) fn emit_checkpoint(
     builder: &mut cranelift_frontend::FunctionBuilder<'_>,
     vmctx: Value,
-    fuel: bool,
-    epochs: bool,
-    cost: Option<Value>,
+    metering: &Metering,
 ) {
-    let slow = test_checkpoint(builder, vmctx, fuel, epochs, cost);
-    slow.call(builder, vmctx, fuel);
+    let (slow, _) = test_checkpoint(builder, vmctx, metering, Want::One);
+    slow.call(builder, vmctx);
     slow.finish(builder);
 }
 
 /// The slow path of a checkpoint, in whose cold block the builder is.
 struct SlowPath {
+    fuel: bool,
     need: Value,
+    /// What the test has charged already.
+    charged: Option<Value>,
     go_on: ir::Block,
 }
 
@@ -249,23 +255,36 @@ struct SlowPath {
 fn test_checkpoint(
     builder: &mut cranelift_frontend::FunctionBuilder<'_>,
     vmctx: Value,
-    fuel: bool,
-    epochs: bool,
-    cost: Option<Value>,
-) -> SlowPath {
+    metering: &Metering,
+    want: Want,
+) -> (SlowPath, Option<Charge>) {
     let cold = builder.create_block();
     builder.set_cold_block(cold);
     let go_on = builder.create_block();
+    let (fuel, epochs) = (metering.fuel, metering.tests_epochs());
     let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
 
+    let (mut charge, mut charged) = (None, None);
     if fuel {
         let counter = builder.ins().get_pinned_reg(types::I64);
-        let mut stop = builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0);
-        if let Some(cost) = cost {
-            let after = saturating_add(builder, counter, cost);
-            let too_much = builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, after, 0);
-            stop = builder.ins().bor(stop, too_much);
-        }
+        let stop = match want {
+            Want::One => builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0),
+            Want::OneAndCharge => {
+                let amount = builder.ins().iconst(types::I64, 0);
+                charge = Some(Charge::fixed(builder, amount));
+                charged = Some(amount);
+                let after = builder.ins().iadd(counter, amount);
+                builder.ins().set_pinned_reg(after);
+                // As `counter >= 0`: neither overflows, by the bounds of what a run costs.
+                builder.ins().icmp(IntCC::SignedGreaterThanOrEqual, after, amount)
+            }
+            Want::All(cost) => {
+                let none = builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0);
+                let after = saturating_add(builder, counter, cost);
+                let too_much = builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, after, 0);
+                builder.ins().bor(none, too_much)
+            }
+        };
         let next = if epochs { builder.create_block() } else { go_on };
         builder.ins().brif(stop, cold, &[], next, &[]);
         if epochs {
@@ -286,24 +305,24 @@ fn test_checkpoint(
 
     builder.switch_to_block(cold);
     builder.seal_block(cold);
+    if let Some(charged) = charged {
+        let counter = builder.ins().get_pinned_reg(types::I64);
+        let before = builder.ins().isub(counter, charged);
+        builder.ins().set_pinned_reg(before);
+    }
     let one = builder.ins().iconst(types::I64, 1);
-    let need = match cost {
-        Some(cost) => builder.ins().umax(cost, one),
-        None => one,
+    let need = match want {
+        Want::All(cost) => builder.ins().umax(cost, one),
+        _ => one,
     };
-    SlowPath { need, go_on }
+    (SlowPath { fuel, need, charged, go_on }, charge)
 }
 
 impl SlowPath {
     /// The call: the counter goes to memory and comes back, because the host may add to it, or
     /// suspend the call here and resume it later.
-    fn call(
-        &self,
-        builder: &mut cranelift_frontend::FunctionBuilder<'_>,
-        vmctx: Value,
-        fuel: bool,
-    ) {
-        if fuel {
+    fn call(&self, builder: &mut cranelift_frontend::FunctionBuilder<'_>, vmctx: Value) {
+        if self.fuel {
             store_fuel(builder, vmctx);
         }
         let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
@@ -312,8 +331,13 @@ impl SlowPath {
             builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
         let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
         builder.ins().call_indirect(sig, code, &[vmctx, self.need]);
-        if fuel {
+        if self.fuel {
             load_fuel(builder, vmctx);
+        }
+        if let Some(charged) = self.charged {
+            let counter = builder.ins().get_pinned_reg(types::I64);
+            let after = builder.ins().iadd(counter, charged);
+            builder.ins().set_pinned_reg(after);
         }
     }
 

@@ -18,6 +18,7 @@
 //! ends ([`Points::end_chunk`]): no load leaves its chunk. All other trapping instructions stay
 //! where they are and use one fixed code for each [`Trap`].
 
+use crate::charges::{RunId, Solution};
 use cranelift_codegen::ir::{SourceLoc, TrapCode};
 use stillframe_abi::Trap;
 use stillframe_abi::frame_table::WasmPc;
@@ -29,15 +30,6 @@ const OPERATOR_SITES: usize = 4;
 /// The codes after this one are the fixed ones.
 const FIXED: u8 = CHUNK_SITES as u8;
 
-/// The number of a straight-line run in its function. Each run is charged where it starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct RunId(u32);
-
-impl RunId {
-    /// The run of points at which nothing is charged in advance.
-    const NONE: RunId = RunId(u32::MAX);
-}
-
 /// The number of a state in its function (`frame_state.rs`): what can be read of a frame that
 /// stands at a point. State 0 is nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,9 +38,9 @@ pub(crate) struct PointState(pub(crate) u32);
 #[derive(Clone, Copy, Debug)]
 struct Point {
     wasm_pc: WasmPc,
-    run: RunId,
-    /// The run's cost up to and including this point's operator.
-    prefix: u64,
+    /// The run that it is in, and the run's cost up to and including this point's operator; `None`
+    /// where nothing is charged in advance.
+    charged: Option<(RunId, u64)>,
     /// The state at its call, if there is one.
     call: Option<PointState>,
     /// The state where it traps.
@@ -68,7 +60,7 @@ struct Chunk {
 pub(crate) struct Points {
     points: Vec<Point>,
     chunks: Vec<Chunk>,
-    run_totals: Vec<u64>,
+    charges: Option<Solution>,
 }
 
 /// What a point says once the function is whole.
@@ -83,15 +75,9 @@ pub(crate) struct Resolved {
 }
 
 impl Points {
-    /// Starts a run; its total is set by [`Points::end_run`].
-    pub(crate) fn start_run(&mut self) -> RunId {
-        self.run_totals.push(0);
-        RunId(self.run_totals.len() as u32 - 1)
-    }
-
-    /// Sets what the run charged in all.
-    pub(crate) fn end_run(&mut self, run: RunId, total: u64) {
-        self.run_totals[run.0 as usize] = total;
+    /// Says what was charged for the runs. Before this, nothing counts as charged.
+    pub(crate) fn set_charges(&mut self, charges: Solution) {
+        self.charges = Some(charges);
     }
 
     /// Starts a point: the instructions emitted from here on belong to the operator at `wasm_pc`.
@@ -101,8 +87,7 @@ impl Points {
         wasm_pc: WasmPc,
         charged: Option<(RunId, u64)>,
     ) -> SourceLoc {
-        let (run, prefix) = charged.unwrap_or((RunId::NONE, 0));
-        self.push(Point { wasm_pc, run, prefix, call: None, trap: None })
+        self.push(Point { wasm_pc, charged, call: None, trap: None })
     }
 
     /// Starts another point of the same operator.
@@ -180,9 +165,9 @@ impl Points {
 
     fn resolve_point(&self, point: u32) -> Option<Resolved> {
         let point = self.points.get(point as usize)?;
-        let refund = match point.run {
-            RunId::NONE => 0,
-            run => self.run_totals[run.0 as usize] - point.prefix,
+        let refund = match (&self.charges, point.charged) {
+            (Some(charges), Some((run, prefix))) => charges.charged(run) - prefix,
+            _ => 0,
         };
         let (call, trap) = (point.call.unwrap_or_default(), point.trap.unwrap_or_default());
         Some(Resolved { wasm_pc: point.wasm_pc, refund, call, trap })
@@ -223,7 +208,7 @@ mod tests {
     #[test]
     fn a_load_is_found_by_its_site_also_under_any_later_operator_of_its_chunk() {
         let mut points = Points::default();
-        let run = points.start_run();
+        let run = RunId(0);
         let (mut sites, mut starts) = (Vec::new(), vec![0]);
         for i in 0..500u32 {
             if points.end_chunk() {
@@ -232,7 +217,7 @@ mod tests {
             let loc = points.start_point(WasmPc(1000 + i), Some((run, u64::from(i) + 1)));
             sites.push((loc, points.memory_site()));
         }
-        points.end_run(run, 500);
+        points.set_charges(Solution::of_one_run(500));
         assert_eq!(starts.len(), 3);
         starts.push(500);
         for chunk in starts.windows(2) {

@@ -180,8 +180,36 @@ fn only_functions_that_call_or_have_large_frames_test_the_stack() {
     }
 }
 
+/// What the charges in the IR of a module's first function add to the counter, in their order.
+fn charges(module: &[u8], costs: &OperatorCosts) -> Vec<i64> {
+    let options = CompilerOptions {
+        fuel: true,
+        costs: costs.clone(),
+        opt_level: OptLevel::None,
+        ..CompilerOptions::default()
+    };
+    let (clif, _) = Compiler::new(options).unwrap().disassemble(module, 0).unwrap();
+    let mut amounts = Vec::new();
+    for (line, next) in clif.lines().zip(clif.lines().skip(1)) {
+        if let Some((_, amount)) = line.split_once("iconst.i64 ")
+            && next.contains("iadd")
+        {
+            // Large numbers are in groups of four hexadecimal digits.
+            let amount = amount.replace('_', "");
+            amounts.push(match amount.strip_prefix("0x") {
+                Some(digits) => i64::from_str_radix(digits, 16).unwrap(),
+                None => amount.parse().unwrap(),
+            });
+        }
+    }
+    // A checkpoint's cold block takes its charge back, loads the counter and charges again.
+    let checkpoints = clif.matches("isub").count();
+    assert_eq!(amounts.len() + 3 * checkpoints, clif.matches("set_pinned_reg").count(), "{clif}");
+    amounts
+}
+
 #[test]
-fn each_run_is_charged_once_with_what_its_operators_cost() {
+fn what_is_executed_in_any_case_is_charged_at_once() {
     let module = wasm(
         r#"(module (func (param i32) (result i32)
             (local.get 0)
@@ -190,33 +218,64 @@ fn each_run_is_charged_once_with_what_its_operators_cost() {
             (block (br_if 0 (local.get 0)) (nop))
             (return (i32.add (i32.const 4)))))"#,
     );
-    let charges = |costs: &OperatorCosts| -> Vec<u64> {
-        let options = CompilerOptions {
-            fuel: true,
-            costs: costs.clone(),
-            opt_level: OptLevel::None,
-            ..CompilerOptions::default()
-        };
-        let (clif, _) = Compiler::new(options).unwrap().disassemble(&module, 0).unwrap();
-        let mut amounts = Vec::new();
-        for (line, next) in clif.lines().zip(clif.lines().skip(1)) {
-            if let Some((_, amount)) = line.split_once("iconst.i64 ")
-                && next.contains("iadd")
-            {
-                amounts.push(amount.parse().unwrap());
-            }
-        }
-        assert_eq!(amounts.len(), clif.matches("set_pinned_reg").count());
-        amounts
-    };
-    // entry, get, const, const, add, get, br_if; nothing between; const, add.
+    // Entry, get, const, const, add, get, br_if; const, add behind the block. Nothing in between.
     let mut costs = OperatorCosts::default();
-    assert_eq!(charges(&costs), [7, 2]);
+    assert_eq!(charges(&module, &costs), [7 + 2]);
     costs.set("i32.add", 5_000).unwrap().set("function entry", 50).unwrap();
     costs.set("nop", 7).unwrap().set("return", 3).unwrap().set("end", 1).unwrap();
     // The first `nop` and `end` are in the first run; the second ones are a run of their own.
-    assert_eq!(charges(&costs), [50 + 5 + 7 + 1 + 5_000, 7 + 1, 1 + 5_000 + 3]);
-    assert_eq!(charges(&OperatorCosts::free()), []);
+    assert_eq!(charges(&module, &costs), [50 + 5 + 7 + 1 + 5_000 + (1 + 5_000 + 3), 7 + 1]);
+    assert_eq!(charges(&module, &OperatorCosts::free()), []);
+}
+
+#[test]
+fn of_two_arms_the_cheaper_is_charged_before_them() {
+    let module = wasm(
+        r#"(module (func (param i32) (result i32)
+            (if (local.get 0)
+                (then (drop (i32.const 1)) (drop (i32.const 2)))
+                (else (drop (i32.const 3))))
+            (i32.const 4)))"#,
+    );
+    // Entry, get, if, and one constant of either arm, and the last one; the dearer arm's rest.
+    assert_eq!(charges(&module, &OperatorCosts::default()), [3 + 1 + 1, 1]);
+}
+
+#[test]
+fn a_round_of_a_loop_is_charged_at_once_and_the_way_out_gives_back() {
+    let module = wasm(
+        r#"(module (func (param i32) (result i32)
+            (block $out
+                (loop $again
+                    (br_if $out (local.get 0))
+                    (drop (i32.const 1)) (drop (i32.const 2))
+                    (br $again)))
+            (i32.const 4)))"#,
+    );
+    // The entry. Get and `br_if`, two constants and `br`. On the way out these three were not
+    // executed, and the constant behind will be.
+    assert_eq!(charges(&module, &OperatorCosts::default()), [1, 2 + 3, -3 + 1]);
+}
+
+#[test]
+fn nothing_is_charged_ahead_of_a_call_or_a_checkpoint() {
+    let module = wasm(
+        r#"(module (func $f (param i32)
+            (if (local.get 0) (then (call $f (i32.const 1))))
+            (drop (i32.const 2))
+            (block (br_if 0 (local.get 0)) (loop (drop (i32.const 3))))
+            (drop (i32.const 4))))"#,
+    );
+    let behind = 3 + 1; // constant, get, `br_if`; and the last constant, if the branch is taken
+    let arm = 2; // constant, call
+    let expected = [
+        3 + arm,      // entry, get, `if`, and the arm: it is exact at the call
+        behind,       // in the arm, behind the call
+        behind - arm, // on the way around the arm
+        -1,           // on the way to the loop, before its checkpoint: without the last constant
+        1 + 1,        // in the loop: its constant and the last one
+    ];
+    assert_eq!(charges(&module, &OperatorCosts::default()), expected);
 }
 
 #[test]

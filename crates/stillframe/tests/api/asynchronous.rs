@@ -281,8 +281,12 @@ fn counting(config: &mut Config) -> (Store<u64>, TypedFunc<i32, i32>) {
 
 #[test]
 fn fuel_yields_at_each_interval_and_costs_the_same() {
-    for interval in [1, 7, 8, 9, 100, 1000, 1_000_000] {
-        let (mut store, count) = counting(Config::new().consume_fuel(true));
+    // With epochs too, fuel is given out in pieces of its own.
+    let intervals = [1, 7, 8, 9, 100, 1000, 1_000_000];
+    for (interval, epochs) in intervals.map(|i| [(i, false), (i, true)]).concat() {
+        let (mut store, count) =
+            counting(Config::new().consume_fuel(true).epoch_interruption(epochs));
+        store.set_epoch_deadline(1);
         store.fuel_async_yield_interval(Some(interval)).unwrap();
         store.set_fuel(10_000).unwrap();
         assert_eq!(store.get_fuel().unwrap(), 10_000);
@@ -300,6 +304,19 @@ fn fuel_yields_at_each_interval_and_costs_the_same() {
         }
         assert_eq!(pending, yields, "an interval of {interval}");
     }
+}
+
+#[test]
+fn an_interval_longer_than_what_is_given_out_between_epochs_is_kept() {
+    let (mut store, count) = counting(Config::new().consume_fuel(true).epoch_interruption(true));
+    store.set_epoch_deadline(1);
+    store.fuel_async_yield_interval(Some(1_000_000)).unwrap();
+    store.set_fuel(1 << 40).unwrap();
+    let (counted, pending) = block_on(count.call_async(&mut store, 400_000));
+    assert_eq!(counted.unwrap(), 400_000);
+    assert_eq!(store.fuel_consumed().unwrap(), COUNT_FUEL(400_000));
+    // 3.2 million units.
+    assert_eq!(pending, 3);
 }
 
 #[test]

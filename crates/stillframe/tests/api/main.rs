@@ -13,6 +13,7 @@ mod hosts;
 mod linking;
 mod metering;
 mod objects;
+mod pooling;
 mod references;
 mod resources;
 mod resumable;

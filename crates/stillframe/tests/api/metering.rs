@@ -2,7 +2,7 @@
 
 use crate::text;
 use stillframe::{
-    Caller, Config, Engine, Instance, Linker, Module, OperatorCosts, Store, Trap,
+    Caller, Config, Engine, Instance, Linker, Module, OperatorCosts, ResourceLimiter, Store, Trap,
     TypedResumableCall, UpdateDeadline, bail,
 };
 
@@ -320,4 +320,101 @@ fn a_callback_that_takes_the_fuel_away_is_not_outrun() {
     let TypedResumableCall::OutOfFuel(call) = call else { panic!("{call:?}") };
     assert_eq!((call.required_fuel(), call.overdraft()), (1_000_000, 0));
     assert_eq!((store.get_fuel().unwrap(), store.fuel_consumed().unwrap()), (5, 8));
+}
+
+/// Increments the epoch whenever a memory grows: where wasm does not look.
+struct Ticker(Engine);
+
+impl ResourceLimiter for Ticker {
+    fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> stillframe::Result<bool> {
+        self.0.increment_epoch();
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> stillframe::Result<bool> {
+        Ok(true)
+    }
+}
+
+/// What a loop executes that starts just when the deadline is reached.
+fn consumed_beyond_the_deadline(costs: OperatorCosts) -> u64 {
+    const GROW: &str = r#"(module (memory 1) (func (export "run")
+        (drop (memory.grow (i32.const 1)))
+        (loop $again (br $again))))"#;
+    let mut config = Config::new();
+    config.consume_fuel(true).epoch_interruption(true).operator_costs(costs);
+    let engine = Engine::new(&config).unwrap();
+    let module = Module::new(&engine, GROW).unwrap();
+    let mut store = Store::new(&engine, Ticker(engine.clone()));
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+    store.limiter(|ticker| ticker);
+    store.set_fuel(u64::MAX).unwrap();
+    store.set_epoch_deadline(1);
+    let error = run.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
+    assert_eq!(store.get_fuel().unwrap(), u64::MAX - store.fuel_consumed().unwrap());
+    store.fuel_consumed().unwrap()
+}
+
+#[test]
+fn where_fuel_is_counted_a_deadline_is_seen_within_a_hundred_thousand_of_the_cheapest_branches() {
+    // Entering, a constant and growing the memory were charged before.
+    let consumed = consumed_beyond_the_deadline(OperatorCosts::default());
+    assert!((100_000..100_010).contains(&consumed), "{consumed}");
+    let mut costs = OperatorCosts::default();
+    for branch in ["br", "br_if", "br_table"] {
+        costs.set(branch, 7).unwrap();
+    }
+    for call in ["call", "call_indirect", "return_call", "return_call_indirect"] {
+        costs.set(call, 3).unwrap();
+    }
+    // A recursion costs 4 a round: a call, and entering.
+    let consumed = consumed_beyond_the_deadline(costs);
+    assert!((400_000..400_010).contains(&consumed), "{consumed}");
+}
+
+#[test]
+fn code_that_is_free_sees_the_deadline_at_once() {
+    assert_eq!(consumed_beyond_the_deadline(OperatorCosts::free()), 0);
+    let mut costs = OperatorCosts::default();
+    costs.set("br", 0).unwrap();
+    assert_eq!(consumed_beyond_the_deadline(costs), 3);
+}
+
+#[test]
+fn a_deadline_in_the_past_is_seen_at_every_way_back_into_wasm() {
+    const LOOK: &str = r#"(module
+        (import "host" "f" (func $f))
+        (func (export "run") (call $f) (loop)))"#;
+    let engine = Engine::new(Config::new().consume_fuel(true).epoch_interruption(true)).unwrap();
+    let module = Module::new(&engine, LOOK).unwrap();
+    let mut linker = Linker::new(&engine);
+    let f = |mut caller: Caller<'_, u64>| {
+        *caller.data_mut() += 1;
+        caller.engine().increment_epoch();
+    };
+    linker.func_wrap("host", "f", f).unwrap();
+    let mut store = Store::new(&engine, 0);
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+    store.set_fuel(1000).unwrap();
+    store.epoch_deadline_suspend();
+    // At the entry; the host function is not called. Then at its own checkpoint, and at the loop
+    // behind it.
+    let mut call = run.call_resumable(&mut store, ()).unwrap();
+    for (calls, consumed) in [(0, 0), (0, 2), (1, 2)] {
+        let TypedResumableCall::Interrupted(stopped) = call else { panic!("{call:?}") };
+        assert_eq!((*store.data(), store.fuel_consumed().unwrap()), (calls, consumed));
+        assert_eq!(store.get_fuel().unwrap(), 1000 - consumed);
+        call = stopped.resume(&mut store).unwrap();
+    }
+    assert!(matches!(call, TypedResumableCall::Finished(())), "{call:?}");
+    // The host function's own increment: seen at the loop, not before.
+    store.set_epoch_deadline(1);
+    let call = run.call_resumable(&mut store, ()).unwrap();
+    let TypedResumableCall::Interrupted(stopped) = call else { panic!("{call:?}") };
+    assert_eq!((*store.data(), store.fuel_consumed().unwrap()), (2, 4));
+    let call = stopped.resume(&mut store).unwrap();
+    assert!(matches!(call, TypedResumableCall::Finished(())), "{call:?}");
 }

@@ -92,7 +92,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 fn call(t: &mut FuncTranslator<'_>, builtin: Builtin, indices: &[u32]) -> Option<Value> {
     // A call ends the run: so the counter is exact for the runtime, and if the runtime traps, no
     // operator behind this one has been charged.
-    t.end_run();
+    t.end_run_exactly();
     let operands = t.pop_many(builtin.arity() - 1 - indices.len());
     let mut args = Vec::with_capacity(builtin.arity() - 1);
     for &index in indices {

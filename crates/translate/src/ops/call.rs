@@ -52,7 +52,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 
 /// Calls a function of type `type_index` with the operands on the stack.
 fn call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
-    t.end_run();
+    t.end_run_exactly();
     let args = arguments(t, &callee, type_index);
     let handler = ops::exception::handler(t);
     let kept = t.before_call();
@@ -105,7 +105,7 @@ fn try_call(
 
 /// The same in tail position: the callee's results are the function's.
 fn return_call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
-    t.end_run();
+    t.end_run_exactly();
     let args = arguments(t, &callee, type_index);
     // Nothing returns here.
     t.before_quiet_call();

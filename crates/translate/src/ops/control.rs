@@ -17,6 +17,7 @@
 //! Fuel: a straight-line run ends before every branching instruction and wherever control flow can
 //! merge (`metering.rs`); a loop's header has a checkpoint.
 
+use crate::charges::{Charge, End, Join, RunId, Start};
 use crate::env::clif_type;
 use crate::frame_state::Meeting;
 use crate::func::FuncTranslator;
@@ -46,8 +47,9 @@ pub(crate) struct ControlFrame {
 /// Where branches to a construct's end go.
 #[derive(Debug, Default)]
 struct Exit {
-    /// The block, if there are such branches. Its parameters are the results.
-    block: Option<Block>,
+    /// The block, if there are such branches, and what their runs lead to. Its parameters are the
+    /// results.
+    block: Option<(Block, Join)>,
     /// What the cells hold at all of them.
     held: Meeting,
 }
@@ -61,8 +63,8 @@ enum Kind {
     /// A `loop`; its parameters are the header's.
     Loop { header: Block },
     /// An `if` before its `else`, which starts with these parameters, and with what the cells hold
-    /// before the `if`.
-    If { otherwise: Block, params: Vec<Value>, held: Meeting },
+    /// before the `if`; its run, if fuel is counted, is the one before the `if`.
+    If { otherwise: Block, params: Vec<Value>, held: Meeting, run: Option<RunId> },
     /// A `try_table`; its handlers are written at its `end` (`exception.rs`).
     Try(Try),
     /// A construct in code that cannot be reached.
@@ -139,7 +141,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
         Operator::BrTable { targets } => branch_table(t, targets)?,
         Operator::Return => return_(t),
         Operator::Unreachable => {
-            t.end_run();
+            t.end_run_exactly();
             t.trap_here(Trap::UnreachableCodeReached);
             leave(t);
         }
@@ -150,7 +152,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
 
 /// Marks what follows as unreachable, after a branch that is always taken.
 pub(crate) fn leave(t: &mut FuncTranslator<'_>) {
-    debug_assert!(t.run.is_none(), "a run ends before every branch");
+    debug_assert!(t.runs.open().is_none(), "a run ends before every branch");
     t.reachable = false;
 }
 
@@ -168,7 +170,7 @@ fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     if !t.reachable {
         return push_frame(t, Kind::Unreachable, signature);
     }
-    t.end_run();
+    t.end_run_exactly();
     let params = signature.params(t.env.info);
     let header = block_with_params(t, params);
     let args = t.pop_many(params.len());
@@ -188,7 +190,7 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     let condition = t.pop();
     // The parameters dominate both arms, so they need not be block parameters.
     let params = t.top(signature.params(t.env.info).len());
-    t.end_run();
+    let run = t.end_run(End::Arms);
     let then = t.builder.create_block();
     let otherwise = t.builder.create_block();
     t.builder.ins().brif(condition, then, &[], otherwise, &[]);
@@ -197,20 +199,29 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     t.builder.switch_to_block(then);
     let mut held = Meeting::default();
     held.join(&t.state.held);
-    push_frame(t, Kind::If { otherwise, params, held }, signature);
+    start_arm(t, run);
+    push_frame(t, Kind::If { otherwise, params, held, run }, signature);
 }
 
 fn enter_else(t: &mut FuncTranslator<'_>) {
     let mut frame = t.control.pop().expect("validated nesting");
     t.stretch.reaches_back_to(frame.stretch);
-    if let Kind::If { otherwise, params, held } = frame.kind {
+    if let Kind::If { otherwise, params, held, run } = frame.kind {
         if t.reachable {
             jump_to_exit(t, &mut frame.exit, frame.signature);
         }
         start_else(t, frame.height, frame.signature, otherwise, &params, held);
+        start_arm(t, run);
         frame.kind = Kind::Block;
     }
     t.control.push(frame);
+}
+
+/// The next run is one of the two behind this one.
+fn start_arm(t: &mut FuncTranslator<'_>, run: Option<RunId>) {
+    if let Some(run) = run {
+        t.next_run = Start::After(run);
+    }
 }
 
 /// Goes on at the start of an `else`, written or not.
@@ -244,18 +255,20 @@ fn end(t: &mut FuncTranslator<'_>) {
             exception::write_handlers(t, try_table);
         }
         Kind::Try(_) => {}
-        Kind::If { otherwise, params, held } => {
+        Kind::If { otherwise, params, held, run } => {
             // Without an `else`, the parameters are the results.
             if t.reachable {
                 jump_to_exit(t, &mut frame.exit, frame.signature);
             }
             start_else(t, frame.height, frame.signature, otherwise, &params, held);
+            start_arm(t, run);
         }
     }
     if frame.exit.block.is_some() && t.reachable {
         jump_to_exit(t, &mut frame.exit, frame.signature);
     }
-    if let Some(exit) = frame.exit.block {
+    if let Some((exit, join)) = frame.exit.block {
+        t.next_run = Start::Join(join);
         t.builder.seal_block(exit);
         t.builder.switch_to_block(exit);
         t.stack.truncate(frame.height);
@@ -267,7 +280,7 @@ fn end(t: &mut FuncTranslator<'_>) {
         t.stack.truncate(frame.height);
     }
     if t.control.is_empty() && t.reachable {
-        t.end_run();
+        t.end_run_exactly();
         let results = t.pop_many(t.stack.len());
         t.builder.ins().return_(&results);
         leave(t);
@@ -287,18 +300,30 @@ pub(crate) fn branch(t: &mut FuncTranslator<'_>, depth: u32) {
     if depth as usize == t.control.len() - 1 {
         return return_(t);
     }
-    t.end_run();
-    let (target, args) = label(t, depth);
-    t.builder.ins().jump(target, &args);
+    let Label { block, args, join, .. } = label(t, depth);
+    t.end_run(join.map_or(End::Exact, End::To));
+    t.builder.ins().jump(block, &args);
     leave(t);
 }
 
 fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
     let condition = t.pop();
-    t.end_run();
-    let (target, args) = label(t, depth);
+    let Label { block, args, join, leaves_loop } = label(t, depth);
     let next = t.builder.create_block();
-    t.builder.ins().brif(condition, target, &args, next, &[]);
+    let mut leaving = None;
+    t.open_run();
+    if leaves_loop && t.env.metering.fuel {
+        let edge = t.builder.create_block();
+        t.builder.ins().brif(condition, edge, &[], next, &[]);
+        t.builder.seal_block(edge);
+        t.builder.switch_to_block(edge);
+        leaving = Some(Charge::emit(&mut t.builder));
+        t.builder.ins().jump(block, &args);
+    } else {
+        t.builder.ins().brif(condition, block, &args, next, &[]);
+    }
+    let run = t.end_run(End::BranchIf { taken: join, leaving });
+    start_arm(t, run);
     t.builder.seal_block(next);
     t.builder.switch_to_block(next);
 }
@@ -308,7 +333,7 @@ fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
 /// written once for each label and not once for each entry of the table.
 fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
     let index = t.pop();
-    t.end_run();
+    t.open_run();
     let mut depths = vec![table.default()];
     for depth in table.targets() {
         depths.push(depth?);
@@ -319,10 +344,12 @@ fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
     }
     let mut blocks: HashMap<u32, Block> = HashMap::new();
     let mut edges = Vec::new();
+    let mut joins = Vec::new();
     let mut calls = Vec::with_capacity(depths.len());
     for depth in depths {
         let block = *blocks.entry(depth).or_insert_with(|| {
-            let (target, args) = label(t, depth);
+            let Label { block: target, args, join, .. } = label(t, depth);
+            joins.extend(join);
             if args.is_empty() && occurrences[&depth] == 1 {
                 return target;
             }
@@ -334,6 +361,7 @@ fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
     }
     let table = t.builder.create_jump_table(JumpTableData::new(calls[0], &calls[1..]));
     t.builder.ins().br_table(index, table);
+    t.end_run(End::Table(joins));
     for (edge, target, args) in edges {
         t.builder.seal_block(edge);
         t.builder.switch_to_block(edge);
@@ -344,7 +372,7 @@ fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
 }
 
 fn return_(t: &mut FuncTranslator<'_>) {
-    t.end_run();
+    t.end_run_exactly();
     let signature = t.control[0].signature;
     let results = signature.results(t.env.info).len();
     let results = t.top(results);
@@ -352,34 +380,50 @@ fn return_(t: &mut FuncTranslator<'_>) {
     leave(t);
 }
 
-/// The block that a branch to the label at `depth` goes to, and the operands that it takes there.
-/// They stay on the stack.
-fn label(t: &mut FuncTranslator<'_>, depth: u32) -> (Block, Vec<BlockArg>) {
+/// Where a branch goes to.
+struct Label {
+    block: Block,
+    /// The operands that it takes there. They stay on the stack.
+    args: Vec<BlockArg>,
+    /// What its run leads to, if that is not a loop's start.
+    join: Option<Join>,
+    /// Whether it leaves a loop.
+    leaves_loop: bool,
+}
+
+/// Where a branch to the label at `depth` goes to.
+fn label(t: &mut FuncTranslator<'_>, depth: u32) -> Label {
     let at = t.control.len() - 1 - depth as usize;
     let signature = t.control[at].signature;
-    let (block, count) = match (&t.control[at].kind, t.control[at].exit.block) {
-        (Kind::Loop { header }, _) => (*header, signature.params(t.env.info).len()),
-        (_, Some(exit)) => (exit, signature.results(t.env.info).len()),
-        (_, None) => {
+    let is_loop = |frame: &ControlFrame| matches!(frame.kind, Kind::Loop { .. });
+    let leaves_loop = t.control[at + 1..].iter().any(is_loop);
+    let (block, join, types) = match (&t.control[at].kind, t.control[at].exit.block) {
+        (Kind::Loop { header }, _) => (*header, None, signature.params(t.env.info)),
+        (_, exit) => {
             let results = signature.results(t.env.info);
-            let exit = block_with_params(t, results);
-            t.control[at].exit.block = Some(exit);
-            (exit, results.len())
+            let (block, join) = exit.unwrap_or_else(|| new_exit(t, results));
+            t.control[at].exit.block = Some((block, join));
+            (block, Some(join), results)
         }
     };
     // What a loop's header finds held was settled when the loop was entered.
     let frame = &mut t.control[at];
-    if !matches!(frame.kind, Kind::Loop { .. }) {
+    if !is_loop(frame) {
         frame.exit.held.join(&t.state.held);
     }
-    (block, block_args(&t.top(count)))
+    Label { block, args: block_args(&t.top(types.len())), join, leaves_loop }
+}
+
+/// The end of a construct with these results.
+fn new_exit(t: &mut FuncTranslator<'_>, results: &[ValType]) -> (Block, Join) {
+    (block_with_params(t, results), t.runs.join())
 }
 
 /// Jumps to the exit of a frame, with its results from the stack.
 fn jump_to_exit(t: &mut FuncTranslator<'_>, exit: &mut Exit, signature: BlockSignature) {
-    t.end_run();
     let results = signature.results(t.env.info);
-    let block = *exit.block.get_or_insert_with(|| block_with_params(t, results));
+    let (block, join) = *exit.block.get_or_insert_with(|| new_exit(t, results));
+    t.end_run(End::To(join));
     exit.held.join(&t.state.held);
     let args = block_args(&t.top(results.len()));
     t.builder.ins().jump(block, &args);

@@ -66,7 +66,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
         Operator::Throw { tag_index } => {
             let types = tag_types(t, tag_index);
             let values = t.pop_many(types.len());
-            t.end_run();
+            t.end_run_exactly();
             let cells = cells(t, types.len());
             for (i, value) in (0..).zip(values) {
                 let flags = MemFlagsData::trusted();
@@ -80,7 +80,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             let exception = t.pop();
             let null = t.builder.ins().icmp_imm_s(IntCC::Equal, exception, 0);
             t.trap_if(null, Trap::NullReference);
-            t.end_run();
+            t.end_run_exactly();
             raise(t, exception);
         }
         _ => return false,
