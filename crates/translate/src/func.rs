@@ -31,6 +31,8 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) env: &'a ModuleEnv<'a>,
     /// The callee's context: the first argument.
     pub(crate) vmctx: Value,
+    /// Where the context is kept in the frame, if it is.
+    pub(crate) context: Option<(ir::StackSlot, i32)>,
     /// Variables of the wasm locals, parameters first, with their types.
     pub(crate) locals: Vec<(Variable, ValType)>,
     /// The operand stack.
@@ -126,6 +128,7 @@ pub(crate) fn translate_function(
         builder,
         env,
         vmctx: params[0],
+        context: None,
         locals: Vec::new(),
         stack: OperandStack::default(),
         operand_vars: HashMap::new(),
@@ -193,7 +196,7 @@ impl FuncTranslator<'_> {
         let start = WasmPc(ops.original_position() as u32);
         let loc = self.points.start_point(start, None);
         self.builder.set_srcloc(loc);
-        self.keep_context();
+        self.keep_context(contents.has_loop);
         self.keep_all_locals();
         if contents.has_loop || contents.has_call {
             self.checkpoint();

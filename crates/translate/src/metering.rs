@@ -38,6 +38,7 @@ use crate::env::Metering;
 use crate::func::FuncTranslator;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
+use cranelift_frontend::FunctionBuilder;
 use stillframe_abi::builtins::Builtin;
 use stillframe_abi::frame_table::WasmPc;
 use stillframe_abi::limits::offsets as limits;
@@ -142,6 +143,8 @@ impl FuncTranslator<'_> {
         let (vmctx, metering) = (self.vmctx, self.env.metering);
         let (slow, charge) = test_checkpoint(&mut self.builder, vmctx, metering, want);
         let cold = self.before_cold_call();
+        // Not the value that the hot path has, so that it need not be in a register there.
+        let vmctx = self.load_kept_context();
         slow.call(&mut self.builder, vmctx);
         self.behind_cold_call(cold);
         slow.finish(&mut self.builder);
@@ -205,11 +208,7 @@ impl FuncTranslator<'_> {
 }
 
 /// `fuel + cost` for a `cost` that is not negative, at most `i64::MAX`.
-fn saturating_add(
-    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
-    fuel: Value,
-    cost: Value,
-) -> Value {
+fn saturating_add(builder: &mut FunctionBuilder<'_>, fuel: Value, cost: Value) -> Value {
     let sum = builder.ins().iadd(fuel, cost);
     let max = builder.ins().iconst(types::I64, i64::MAX);
     let overflow = builder.ins().icmp(IntCC::SignedLessThan, sum, fuel);
@@ -233,7 +232,7 @@ enum Want {
 /// `vmctx` may be an instance's context or, in a wasm-to-host trampoline, the host function's: the
 /// fields used here are at the same offsets in both.
 pub(crate) fn emit_checkpoint(
-    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+    builder: &mut FunctionBuilder<'_>,
     vmctx: Value,
     metering: &Metering,
 ) {
@@ -253,7 +252,7 @@ struct SlowPath {
 
 /// Emits the test of a checkpoint, and starts its slow path.
 fn test_checkpoint(
-    builder: &mut cranelift_frontend::FunctionBuilder<'_>,
+    builder: &mut FunctionBuilder<'_>,
     vmctx: Value,
     metering: &Metering,
     want: Want,
@@ -321,18 +320,21 @@ fn test_checkpoint(
 impl SlowPath {
     /// The call: the counter goes to memory and comes back, because the host may add to it, or
     /// suspend the call here and resume it later.
-    fn call(&self, builder: &mut cranelift_frontend::FunctionBuilder<'_>, vmctx: Value) {
+    fn call(&self, builder: &mut FunctionBuilder<'_>, vmctx: Value) {
+        // What is constant is loaded here all the same: hoisted, it would be in registers of a loop
+        // that has no use for it.
+        let flags = ir::MemFlagsData::trusted();
+        let limits_ptr = builder.ins().load(types::I64, flags, vmctx, vmctx::LIMITS as i32);
         if self.fuel {
-            store_fuel(builder, vmctx);
+            store_counter(builder, limits_ptr);
         }
-        let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
-        let table = builder.ins().load(types::I64, constant, vmctx, vmctx::BUILTINS as i32);
+        let table = builder.ins().load(types::I64, flags, vmctx, vmctx::BUILTINS as i32);
         let code =
-            builder.ins().load(types::I64, constant, table, Builtin::Checkpoint.offset() as i32);
+            builder.ins().load(types::I64, flags, table, Builtin::Checkpoint.offset() as i32);
         let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
         builder.ins().call_indirect(sig, code, &[vmctx, self.need]);
         if self.fuel {
-            load_fuel(builder, vmctx);
+            load_counter(builder, limits_ptr);
         }
         if let Some(charged) = self.charged {
             let counter = builder.ins().get_pinned_reg(types::I64);
@@ -342,7 +344,7 @@ impl SlowPath {
     }
 
     /// Ends the slow path, where execution goes on.
-    fn finish(self, builder: &mut cranelift_frontend::FunctionBuilder<'_>) {
+    fn finish(self, builder: &mut FunctionBuilder<'_>) {
         builder.ins().jump(self.go_on, &[]);
         builder.switch_to_block(self.go_on);
         builder.seal_block(self.go_on);
@@ -350,18 +352,30 @@ impl SlowPath {
 }
 
 /// Stores the counter to `VMRuntimeLimits::fuel_consumed`: before every exit to the runtime.
-pub(crate) fn store_fuel(builder: &mut cranelift_frontend::FunctionBuilder<'_>, vmctx: Value) {
+pub(crate) fn store_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
+    let limits_ptr = load_limits(builder, vmctx);
+    store_counter(builder, limits_ptr);
+}
+
+/// Loads the counter from `VMRuntimeLimits::fuel_consumed`: after every way back into wasm.
+pub(crate) fn load_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
+    let limits_ptr = load_limits(builder, vmctx);
+    load_counter(builder, limits_ptr);
+}
+
+/// The address of the limits.
+fn load_limits(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
-    let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
+    builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32)
+}
+
+fn store_counter(builder: &mut FunctionBuilder<'_>, limits_ptr: Value) {
     let counter = builder.ins().get_pinned_reg(types::I64);
     let flags = ir::MemFlagsData::trusted();
     builder.ins().store(flags, counter, limits_ptr, limits::FUEL_CONSUMED as i32);
 }
 
-/// Loads the counter from `VMRuntimeLimits::fuel_consumed`: after every way back into wasm.
-pub(crate) fn load_fuel(builder: &mut cranelift_frontend::FunctionBuilder<'_>, vmctx: Value) {
-    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
-    let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
+fn load_counter(builder: &mut FunctionBuilder<'_>, limits_ptr: Value) {
     let flags = ir::MemFlagsData::trusted();
     let counter = builder.ins().load(types::I64, flags, limits_ptr, limits::FUEL_CONSUMED as i32);
     builder.ins().set_pinned_reg(counter);

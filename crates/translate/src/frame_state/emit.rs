@@ -26,14 +26,31 @@ pub(crate) struct ColdState {
 }
 
 impl FuncTranslator<'_> {
-    /// Stores the context, so that frames of the function can tell their instance.
-    pub(crate) fn keep_context(&mut self) {
-        if self.state.mode == FrameState::Off {
-            return;
+    /// Stores the context, so that frames of the function can tell their instance, and cold blocks
+    /// in its loops, if it has any, need not find it in a register.
+    pub(crate) fn keep_context(&mut self, has_loop: bool) {
+        let metering = self.env.metering;
+        if self.state.mode != FrameState::Off {
+            let cell = self.state.new_cell(Cell::Context, false);
+            self.store_cell(cell, self.vmctx);
+            self.state.set_held(cell, true);
+            self.context = Some((self.slot(), self.state.offsets[cell as usize] as i32));
+        } else if has_loop && (metering.fuel || metering.epochs) {
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+            let slot = self.builder.create_sized_stack_slot(data);
+            let address = self.builder.ins().stack_addr(types::I64, slot, 0);
+            let flags = self.cell_flags();
+            self.builder.ins().store(flags, self.vmctx, address, 0);
+            self.context = Some((slot, 0));
         }
-        let cell = self.state.new_cell(Cell::Context, false);
-        self.store_cell(cell, self.vmctx);
-        self.state.set_held(cell, true);
+    }
+
+    /// The context, from where it is kept in the frame if it is.
+    pub(crate) fn load_kept_context(&mut self) -> Value {
+        let Some((slot, offset)) = self.context else { return self.vmctx };
+        let address = self.builder.ins().stack_addr(types::I64, slot, offset);
+        let flags = self.cell_flags();
+        self.builder.ins().load(types::I64, flags, address, 0)
     }
 
     /// In write-through mode: stores all locals, which have their first values.
