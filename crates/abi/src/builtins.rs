@@ -7,23 +7,29 @@
 //!
 //! # Calling convention
 //!
-//! System V, except [`Builtin::Checkpoint`], which is Cranelift's `PreserveAll`: it preserves every
-//! register, so that a hot loop with a checkpoint in it spills nothing. Arguments are `i64`, at
-//! most six; narrower wasm values are zero-extended by the caller. The first is the caller's
-//! `vmctx`. At most one result, an `i64`.
+//! System V, except the three checkpoints, which are Cranelift's `PreserveAll`: they preserve every register, so that a hot loop with a checkpoint in it spills
+//! nothing. Arguments are `i64`, at most six; narrower wasm values are zero-extended by the caller.
+//! The first is the caller's `vmctx`. At most one result, an `i64`.
 //!
 //! Metered code stores its fuel counter to `VMRuntimeLimits::fuel_consumed` before the call and
-//! loads it after; the stubs know nothing of fuel.
+//! loads it after; the stubs know nothing of fuel. In between, the pinned register (r15) is free:
+//! [`Builtin::Checkpoint`] has its one argument there, and so none of the registers that the
+//! allocator gives to a loop.
 
 /// A function of the runtime that generated code can call. The discriminant is its slot in the
 /// [`BuiltinTable`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(usize)]
 pub enum Builtin {
-    /// `(vmctx, need)`: fuel or epoch may have run out. `need` is the fuel that must be left for
-    /// execution to go on (1 at plain checkpoints, the cost at bulk operations, at least 1).
-    /// `PreserveAll`; no result.
+    /// `()`, and `vmctx` in the pinned register, where it still is afterwards: fuel or epoch may have
+    /// run out; one unit must be left for execution to go on. `PreserveAll`; no result.
     Checkpoint,
+    /// `(vmctx)`, as the bits of an `f64`: the same, for code without a pinned register; loops have
+    /// more vector registers than they need. `PreserveAll`; no result.
+    EpochCheckpoint,
+    /// `(vmctx, need)`: the same where `need` units must be left (the cost at bulk operations, at
+    /// least 1). `PreserveAll`; no result.
+    CheckpointFor,
     /// `(callee_vmctx, caller_vmctx, args)`: called by wasm-to-host trampolines only, which have
     /// stored `last_wasm_exit_fp` and `_pc` themselves. `args` is an array of 16-byte cells on the
     /// wasm stack: parameters in, results out. No result.
@@ -62,8 +68,10 @@ pub enum Builtin {
 
 impl Builtin {
     /// All builtins, in the order of their slots.
-    pub const ALL: [Builtin; 16] = [
+    pub const ALL: [Builtin; 18] = [
         Builtin::Checkpoint,
+        Builtin::EpochCheckpoint,
+        Builtin::CheckpointFor,
         Builtin::HostCall,
         Builtin::MemoryGrow,
         Builtin::MemoryCopy,
@@ -84,7 +92,8 @@ impl Builtin {
     /// Number of `i64` arguments, `vmctx` included.
     pub const fn arity(self) -> usize {
         match self {
-            Builtin::Checkpoint | Builtin::DataDrop | Builtin::ElemDrop | Builtin::Throw => 2,
+            Builtin::Checkpoint | Builtin::EpochCheckpoint => 0,
+            Builtin::CheckpointFor | Builtin::DataDrop | Builtin::ElemDrop | Builtin::Throw => 2,
             Builtin::HostCall
             | Builtin::MemoryGrow
             | Builtin::ExnNew

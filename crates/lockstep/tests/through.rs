@@ -5,7 +5,8 @@ use stillframe::FrameState;
 use stillframe_lockstep::{Lockstep, Settings};
 
 /// A function with many locals of all types, which are dead behind the first of many loops or live
-/// through all of them.
+/// through all of them. The loops are in arms of `if`s: what is stored before one of them has not
+/// been stored behind the arm, whichever way was taken.
 fn many_locals(locals: usize, loops: usize, live: bool) -> Vec<u8> {
     let types = ["i32", "i64", "f32", "f64", "v128", "externref"];
     let mut wat = String::from(
@@ -27,8 +28,9 @@ fn many_locals(locals: usize, loops: usize, live: bool) -> Vec<u8> {
         let at = (i * 7) % locals / types.len() * types.len();
         let _ = writeln!(
             wat,
-            "(i32.const {i}) (loop (param i32) (result i32) (br_if 1 (i32.eqz (local.get $p))))
-             (local.get $p) (if (param i32) (result i32) (then) (else (i32.const 3) (i32.add)))
+            "(i32.const {i}) (local.get $p) (if (param i32) (result i32)
+                 (then (loop (param i32) (result i32) (br_if 1 (i32.eqz (local.get $p)))))
+                 (else (i32.const 3) (i32.add)))
              (local.set $l{at} (i32.add (local.get $l{at})))"
         );
         if i + 1 == loops {

@@ -1,12 +1,13 @@
 //! The Rust side of the builtins: what the stubs in `arch` call on the host's stack.
 //!
-//! Each gets the arguments that `abi::builtins` lists and answers whether wasm goes on. Host code
+//! Each gets the arguments that `abi::builtins` lists and answers whether wasm goes on (that of a host
+//! call is in `host.rs`: there is one for each type of closure). Host code
 //! can run here (host functions, limiters, epoch callbacks), so each catches panics: they must not
 //! unwind over the stub, they go on in whoever entered wasm.
 
 use crate::activation::{Pending, Stop};
 use crate::arch::{Answer, Status};
-use crate::host::{self, HostFunction};
+use crate::host::HostFunction;
 use crate::instance::Instance;
 use crate::store::StoreCore;
 use crate::value::RawValue;
@@ -22,7 +23,7 @@ use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader};
 /// `store` points to the store that generated code has just left; nothing else uses it until this
 /// returns.
 #[inline(always)]
-unsafe fn answer<E: Into<Stop>>(
+pub(crate) unsafe fn answer<E: Into<Stop>>(
     store: NonNull<StoreCore>,
     body: impl FnOnce() -> Result<u64, E>,
 ) -> Answer {
@@ -45,7 +46,8 @@ unsafe fn answer<E: Into<Stop>>(
 /// # Safety
 ///
 /// `vmctx` is the context of an instance of a store that lives.
-unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a mut Instance {
+#[inline]
+pub(crate) unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a mut Instance {
     // SAFETY: the caller's; the field is set when the context is made.
     unsafe {
         debug_assert_eq!((*vmctx).magic, VMCONTEXT_MAGIC);
@@ -144,26 +146,6 @@ instance_builtins! {
         unsafe { store.exceptions.load(exception, values as *mut RawValue) };
         Ok(0)
     };
-}
-
-/// See `abi::builtins`.
-///
-/// # Safety
-///
-/// Called by its stub only, on behalf of a wasm-to-host trampoline: `callee` is the context of a
-/// host function, `caller` that of the calling instance, and `values` the trampoline's cells.
-pub(crate) unsafe extern "C" fn host_call(
-    callee: *mut (),
-    caller: *mut VMContextHeader,
-    values: *mut RawValue,
-) -> Answer {
-    // SAFETY: the trampoline's arguments. A host function is never called by the entry trampoline
-    // (`call_ref` calls it straight), so there always is a caller.
-    unsafe {
-        let function = HostFunction::from_context(callee);
-        let caller = instance_of(caller).index;
-        answer(function.store, || host::call_from_wasm(function, caller, values).map(|()| 0))
-    }
 }
 
 /// See `abi::builtins`.

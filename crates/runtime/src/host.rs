@@ -1,16 +1,20 @@
 //! Host functions: closures that wasm can call, and what happens when one fails or waits.
 
-use crate::activation::{CallError, Mode, Stop};
+use crate::activation::{CallError, Mode, Pending, Stop};
+use crate::arch::{Answer, Status};
+use crate::builtins::{answer, instance_of};
 use crate::engine::builtin_table;
 use crate::resumable::{Cause, HostFuture, HostSite, Outcome, SuspendedCall};
 use crate::stack::WasmStack;
 use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
 use anyhow::{Error, Result, ensure};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use stillframe_abi::types::FuncType;
-use stillframe_abi::vmctx::{VMFuncRef, VMHOSTCONTEXT_MAGIC, VMHostContextHeader};
+use stillframe_abi::vmctx::{VMContextHeader, VMFuncRef, VMHOSTCONTEXT_MAGIC, VMHostContextHeader};
 
 /// What a host function gets.
 pub struct HostCall<'a> {
@@ -40,19 +44,42 @@ impl HostCaller {
 /// Parameters that a function can have, and results, as in wasm.
 const MAX_VALUES: usize = 1000;
 
-/// The code of a host function that returns when it is done.
-pub type HostClosure = Arc<dyn Fn(HostCall<'_>) -> Result<()> + Send + Sync>;
-
-/// The code of an asynchronous host function: what it returns is polled until it is done.
-pub type AsyncHostClosure = Arc<dyn Fn(HostCall<'_>) -> Box<dyn HostFuture> + Send + Sync>;
-
 /// A host function's code.
 #[derive(Clone)]
-pub enum HostCode {
+pub struct HostCode {
+    closure: Closure,
+    entry: HostEntry,
+}
+
+#[derive(Clone)]
+enum Closure {
     /// It returns when it is done.
-    Sync(HostClosure),
+    Sync(Arc<dyn Fn(HostCall<'_>) -> Result<()> + Send + Sync>),
     /// It returns what is to be polled.
-    Async(AsyncHostClosure),
+    Async(AsyncClosure),
+}
+
+type AsyncClosure = Arc<dyn Fn(HostCall<'_>) -> Box<dyn HostFuture> + Send + Sync>;
+
+/// What the stub of host calls calls: the host function, the context of the calling instance, the
+/// cells.
+type HostEntry = unsafe extern "C" fn(&HostFunction, *mut VMContextHeader, *mut RawValue) -> Answer;
+
+impl HostCode {
+    /// The code of a host function that returns when it is done.
+    pub fn sync<F>(closure: F) -> HostCode
+    where
+        F: Fn(HostCall<'_>) -> Result<()> + Send + Sync + 'static,
+    {
+        HostCode { closure: Closure::Sync(Arc::new(closure)), entry: enter_sync::<F> }
+    }
+
+    /// The code of an asynchronous host function: what it returns is polled until it is done.
+    pub fn asynchronous(
+        closure: impl Fn(HostCall<'_>) -> Box<dyn HostFuture> + Send + Sync + 'static,
+    ) -> HostCode {
+        HostCode { closure: Closure::Async(Arc::new(closure)), entry: enter_async }
+    }
 }
 
 /// A host function in a store: the context that generated code passes around, and what it stands
@@ -60,9 +87,13 @@ pub enum HostCode {
 #[repr(C)]
 pub(crate) struct HostFunction {
     header: VMHostContextHeader,
+    /// What the stub calls; that of `code`.
+    entry: HostEntry,
+    /// The closure of `code`, whose type `entry` knows.
+    closure: *const (),
     /// The store that the function lives in, which owns it.
     pub(crate) store: NonNull<StoreCore>,
-    code: HostCode,
+    code: Closure,
     /// Cells of the argument array.
     pub(crate) cells: usize,
     func_ref: VMFuncRef,
@@ -72,6 +103,9 @@ pub(crate) struct HostFunction {
 const _: () = assert!(std::mem::offset_of!(HostFunction, header) == 0);
 
 impl HostFunction {
+    /// Where the stub finds what it calls.
+    pub(crate) const ENTRY: usize = std::mem::offset_of!(HostFunction, entry);
+
     /// The host function whose context is at `context`.
     ///
     /// # Safety
@@ -112,6 +146,11 @@ impl StoreCore {
         let trampolines = self.trampolines(type_id)?;
         let engine = self.engine().clone();
         let store = NonNull::from(&mut *self);
+        let HostCode { closure: code, entry } = code;
+        let closure = match &code {
+            Closure::Sync(closure) => Arc::as_ptr(closure).cast(),
+            Closure::Async(closure) => Arc::as_ptr(closure).cast(),
+        };
         let mut function = Box::new(HostFunction {
             header: VMHostContextHeader {
                 magic: VMHOSTCONTEXT_MAGIC,
@@ -119,6 +158,8 @@ impl StoreCore {
                 builtins: builtin_table(),
                 epoch: engine.epoch_cell(),
             },
+            entry,
+            closure,
             store,
             code,
             cells: ty.params().len().max(ty.results().len()),
@@ -142,13 +183,12 @@ enum Called {
     Waits(Box<dyn HostFuture>),
 }
 
-/// Calls a host function.
+/// Calls a host function whose closure is known only at run time.
 ///
 /// # Safety
 ///
 /// `function`'s store lives and is not borrowed but by the call that has led here; `values` points
 /// to `function.cells` cells that nobody else uses.
-#[inline(always)]
 unsafe fn call(function: &HostFunction, caller: HostCaller, values: *mut RawValue) -> Called {
     // SAFETY: the caller's: the one live reference to the store is that of whoever has entered or
     // resumed wasm, which is not used until this returns.
@@ -156,13 +196,13 @@ unsafe fn call(function: &HostFunction, caller: HostCaller, values: *mut RawValu
     // SAFETY: the caller's.
     let values = unsafe { std::slice::from_raw_parts_mut(values, function.cells) };
     match &function.code {
-        HostCode::Sync(closure) => Called::Returned(closure(HostCall { store, caller, values })),
-        HostCode::Async(closure) => call_async(closure, HostCall { store, caller, values }),
+        Closure::Sync(closure) => Called::Returned(closure(HostCall { store, caller, values })),
+        Closure::Async(closure) => call_async(closure, HostCall { store, caller, values }),
     }
 }
 
 #[cold]
-fn call_async(closure: &AsyncHostClosure, call: HostCall<'_>) -> Called {
+fn call_async(closure: &AsyncClosure, call: HostCall<'_>) -> Called {
     match call.store.activations.innermost().map(|activation| activation.mode) {
         Some(Mode::Async) => Called::Waits(closure(call)),
         Some(Mode::Plain | Mode::Resumable) | None => Called::Returned(Err(not_async())),
@@ -177,38 +217,96 @@ fn not_async() -> Error {
     )
 }
 
-/// Calls a host function on behalf of generated code of the instance at `caller`.
-///
-/// # Errors
-///
-/// If wasm does not go on now.
+/// The [`HostEntry`] of closures of type `F`, which is so part of it: a host call is one call of
+/// Rust code, and what the closure does not use is not made.
 ///
 /// # Safety
 ///
-/// As for [`call`].
-#[inline(always)]
-pub(crate) unsafe fn call_from_wasm(
+/// Called by its stub only, on behalf of a wasm-to-host trampoline: `function` is of a store that
+/// generated code of the instance at `caller` has just left and that nothing else uses until this
+/// returns; its closure is an `F`; `values` points to `function.cells` cells.
+unsafe extern "C" fn enter_sync<F: Fn(HostCall<'_>) -> Result<()>>(
     function: &HostFunction,
-    caller: usize,
+    caller: *mut VMContextHeader,
     values: *mut RawValue,
-) -> Result<(), Stop> {
-    // SAFETY: the caller's.
-    match unsafe { call(function, HostCaller(caller), values) } {
-        Called::Returned(Ok(())) => {
-            // SAFETY: the caller's; the host function has returned.
+) -> Answer {
+    debug_assert_eq!(function.header.magic, VMHOSTCONTEXT_MAGIC);
+    let called = || {
+        // SAFETY: the caller's; the function owns the closure. A host function is never called by
+        // the entry trampoline (`call_ref` calls it straight), so there always is a caller. The
+        // one live reference to the store is that of whoever has entered or resumed wasm, which is
+        // not used until this returns.
+        unsafe {
+            let closure = &*function.closure.cast::<F>();
+            let caller = HostCaller(instance_of(caller).index);
+            let store = &mut *function.store.as_ptr();
+            let values = std::slice::from_raw_parts_mut(values, function.cells);
+            closure(HostCall { store, caller, values })
+        }
+    };
+    match catch_unwind(AssertUnwindSafe(called)) {
+        Ok(Ok(())) => {
+            // SAFETY: the caller's; the closure has returned.
             unsafe { (*function.store.as_ptr()).before_wasm() };
-            Ok(())
+            Answer { value: 0, status: Status::GO_ON }
         }
-        called => {
-            let site = HostSite {
-                func: NonNull::from(&function.func_ref),
-                values: NonNull::new(values).expect("cells lie on a wasm stack"),
-                cells: function.cells as u32,
-            };
-            // SAFETY: the caller's; the host function has returned.
-            Err(stopped(unsafe { &mut *function.store.as_ptr() }, site, called))
-        }
+        // SAFETY: the caller's; the closure has returned.
+        Ok(Err(error)) => unsafe { not_returned(function, values, Called::Returned(Err(error))) },
+        // SAFETY: as above.
+        Err(panic) => unsafe { panicked(function, panic) },
     }
+}
+
+/// The [`HostEntry`] of asynchronous host functions.
+///
+/// # Safety
+///
+/// As for [`enter_sync`].
+unsafe extern "C" fn enter_async(
+    function: &HostFunction,
+    caller: *mut VMContextHeader,
+    values: *mut RawValue,
+) -> Answer {
+    // SAFETY: the caller's, as in `enter_sync`.
+    let called = || unsafe { call(function, HostCaller(instance_of(caller).index), values) };
+    match catch_unwind(AssertUnwindSafe(called)) {
+        // SAFETY: the caller's; the closure has returned.
+        Ok(called) => unsafe { not_returned(function, values, called) },
+        // SAFETY: as above.
+        Err(panic) => unsafe { panicked(function, panic) },
+    }
+}
+
+/// The answer when a host function that wasm called has not returned results.
+///
+/// # Safety
+///
+/// Nothing else uses the function's store; `values` are the cells that it was called with.
+#[cold]
+unsafe fn not_returned(function: &HostFunction, values: *mut RawValue, called: Called) -> Answer {
+    let stop = || {
+        let site = HostSite {
+            func: NonNull::from(&function.func_ref),
+            values: NonNull::new(values).expect("cells lie on a wasm stack"),
+            cells: function.cells as u32,
+        };
+        // SAFETY: the caller's.
+        Err(stopped(unsafe { &mut *function.store.as_ptr() }, site, called))
+    };
+    // SAFETY: the caller's.
+    unsafe { answer::<Stop>(function.store, stop) }
+}
+
+/// The answer when a host function that wasm called has panicked.
+///
+/// # Safety
+///
+/// Nothing else uses the function's store.
+#[cold]
+unsafe fn panicked(function: &HostFunction, panic: Box<dyn Any + Send>) -> Answer {
+    // SAFETY: the caller's.
+    unsafe { (*function.store.as_ptr()).pending = Some(Pending::Panic(panic)) };
+    Answer { value: 0, status: Status::LEAVE }
 }
 
 /// What becomes of the call when a host function has not returned results.

@@ -58,7 +58,7 @@ pub use frames::{
     TraceFrame,
 };
 pub use gdb_jit::Registration;
-pub use host::{AsyncHostClosure, HostCall, HostCaller, HostClosure, HostCode};
+pub use host::{HostCall, HostCaller, HostCode};
 pub use instance::InstantiateError;
 pub use limiter::{LimiterFn, ResourceLimiter};
 pub use metering::{EpochAction, EpochAnswer, EpochCallback};

@@ -127,6 +127,12 @@ impl StoreCore {
         }
     }
 
+    /// Minus the units that are left, at least `i64::MIN`; above zero it is overdrawn.
+    pub fn fuel_counter(&self) -> i64 {
+        let left = i128::from(self.fuel_reserve) - i128::from(self.limits.fuel_consumed.get());
+        i64::try_from(-left).unwrap_or(i64::MIN)
+    }
+
     /// Lets asynchronous calls yield whenever they have consumed so many units.
     pub fn set_fuel_slice(&mut self, slice: Option<NonZeroU64>) {
         self.fuel_slice = slice;

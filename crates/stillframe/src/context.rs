@@ -131,7 +131,7 @@ macro_rules! reading {
         /// What generated code and the runtime know of how far wasm may go and where it left, as
         /// it is now.
         pub fn runtime_limits(&$self) -> RuntimeLimits {
-            RuntimeLimits::of($core.limits())
+            RuntimeLimits::of($core.limits(), $core.fuel_counter())
         }
     };
 }

@@ -143,9 +143,8 @@ impl ResourceLimiter for StoreLimits {
 pub struct RuntimeLimits {
     /// Lowest address that the running wasm stack may use.
     pub stack_limit: usize,
-    /// The fuel counter: minus the units in hand, counting up. At zero or above the next checkpoint
-    /// takes the slow path, which may find more in the store. Not what
-    /// [`Store::fuel_consumed`](crate::Store::fuel_consumed) says.
+    /// The fuel counter: minus the units left, counting up; above zero, the units that are
+    /// overdrawn. Not what [`Store::fuel_consumed`](crate::Store::fuel_consumed) says.
     pub fuel_consumed: i64,
     /// The epoch at which the next checkpoint takes the slow path.
     pub epoch_deadline: u64,
@@ -162,10 +161,11 @@ pub struct RuntimeLimits {
 }
 
 impl RuntimeLimits {
-    pub(crate) fn of(limits: &VMRuntimeLimits) -> RuntimeLimits {
+    /// `fuel_counter`: with what the store has given to wasm and what it has kept.
+    pub(crate) fn of(limits: &VMRuntimeLimits, fuel_counter: i64) -> RuntimeLimits {
         RuntimeLimits {
             stack_limit: limits.stack_limit.get(),
-            fuel_consumed: limits.fuel_consumed.get(),
+            fuel_consumed: fuel_counter,
             epoch_deadline: limits.epoch_deadline.get(),
             last_wasm_exit_fp: limits.last_wasm_exit_fp.get(),
             last_wasm_exit_pc: limits.last_wasm_exit_pc.get(),

@@ -91,10 +91,15 @@ pub(crate) fn wasm_signature(ty: &FuncType) -> ir::Signature {
 /// The signature of a builtin.
 pub(crate) fn builtin_signature(builtin: Builtin) -> ir::Signature {
     let mut sig = ir::Signature::new(match builtin {
-        Builtin::Checkpoint => CallConv::PreserveAll,
+        Builtin::Checkpoint | Builtin::EpochCheckpoint | Builtin::CheckpointFor => {
+            CallConv::PreserveAll
+        }
         _ => CallConv::SystemV,
     });
     sig.params.extend((0..builtin.arity()).map(|_| AbiParam::new(types::I64)));
+    if builtin == Builtin::EpochCheckpoint {
+        sig.params.push(AbiParam::new(types::F64));
+    }
     if builtin.has_result() {
         sig.returns.push(AbiParam::new(types::I64));
     }

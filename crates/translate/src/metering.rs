@@ -244,7 +244,8 @@ pub(crate) fn emit_checkpoint(
 /// The slow path of a checkpoint, in whose cold block the builder is.
 struct SlowPath {
     fuel: bool,
-    need: Value,
+    /// The units that must be left, if not one.
+    need: Option<Value>,
     /// What the test has charged already.
     charged: Option<Value>,
     go_on: ir::Block,
@@ -309,10 +310,9 @@ fn test_checkpoint(
         let before = builder.ins().isub(counter, charged);
         builder.ins().set_pinned_reg(before);
     }
-    let one = builder.ins().iconst(types::I64, 1);
     let need = match want {
-        Want::All(cost) => builder.ins().umax(cost, one),
-        _ => one,
+        Want::All(cost) => Some(cost),
+        Want::One | Want::OneAndCharge => None,
     };
     (SlowPath { fuel, need, charged, go_on }, charge)
 }
@@ -329,12 +329,35 @@ impl SlowPath {
             store_counter(builder, limits_ptr);
         }
         let table = builder.ins().load(types::I64, flags, vmctx, vmctx::BUILTINS as i32);
-        let code =
-            builder.ins().load(types::I64, flags, table, Builtin::Checkpoint.offset() as i32);
-        let sig = builder.import_signature(crate::env::builtin_signature(Builtin::Checkpoint));
-        builder.ins().call_indirect(sig, code, &[vmctx, self.need]);
-        if self.fuel {
-            load_counter(builder, limits_ptr);
+        // A plain checkpoint's argument is in no register that the allocator would give to a loop.
+        let builtin = match (self.need, self.fuel) {
+            (Some(_), _) => Builtin::CheckpointFor,
+            (None, true) => Builtin::Checkpoint,
+            (None, false) => Builtin::EpochCheckpoint,
+        };
+        let code = builder.ins().load(types::I64, flags, table, builtin.offset() as i32);
+        let sig = builder.import_signature(crate::env::builtin_signature(builtin));
+        match self.need {
+            Some(need) => {
+                let one = builder.ins().iconst(types::I64, 1);
+                let need = builder.ins().umax(need, one);
+                builder.ins().call_indirect(sig, code, &[vmctx, need]);
+                if self.fuel {
+                    load_counter(builder, limits_ptr);
+                }
+            }
+            None if self.fuel => {
+                builder.ins().set_pinned_reg(vmctx);
+                builder.ins().call_indirect(sig, code, &[]);
+                let vmctx = builder.ins().get_pinned_reg(types::I64);
+                let limits_ptr = builder.ins().load(types::I64, flags, vmctx, vmctx::LIMITS as i32);
+                load_counter(builder, limits_ptr);
+            }
+            None => {
+                let bits = ir::MemFlagsData::new();
+                let vmctx = builder.ins().bitcast(types::F64, bits, vmctx);
+                builder.ins().call_indirect(sig, code, &[vmctx]);
+            }
         }
         if let Some(charged) = self.charged {
             let counter = builder.ins().get_pinned_reg(types::I64);

@@ -9,22 +9,23 @@
 //!   │ Rust that called enter   │              │ return address into enter│
 //!   │ return address           │ entry_sp+56  │ rbp = 0                  │ entry trampoline's frame
 //!   │ rbp rbx r12 r13 r14 r15  │ entry_sp+8   │ …                        │
-//!   │ (8 bytes, for alignment) │ ◄ entry_sp   │ wasm frames, linked by   │
+//!   │ address of the limits    │ ◄ entry_sp   │ wasm frames, linked by   │
 //!   ├──────────────────────────┤              │ rbp                      │
-//!   │ host function called     │              │ return address into wasm │ exit_pc
-//!   │ from wasm: pushed at     │              │ rbp of the wasm frame    │ exit_fp is its value
-//!   │ entry_sp                 │              │ rbx                      │ ◄ exit_sp
-//!   └──────────────────────────┘              └──────────────────────────┘
+//!   │ host function called     │              │ return address into wasm │ ◄ exit_sp
+//!   │ from wasm: pushed at     │              └──────────────────────────┘
+//!   │ entry_sp                 │
+//!   └──────────────────────────┘
 //! ```
 //!
-//! * [`enter`] pushes the host's callee-saved registers, stores `rsp` in `last_wasm_entry_sp`, and
-//!   calls the entry trampoline on the wasm stack.
+//! * [`enter`] pushes the host's callee-saved registers and the address of the limits, stores `rsp`
+//!   in `last_wasm_entry_sp`, and calls the entry trampoline on the wasm stack.
 //! * A builtin's stub stores `exit_fp`, `exit_pc` and `exit_sp`, loads `rsp` from `entry_sp`, and
-//!   calls the Rust implementation on the host stack. `call` and `ret` stay paired. If the
-//!   implementation answers [`Status::GO_ON`], the stub zeroes `exit_fp`, `exit_pc` and the
-//!   execution version, which ends the frozen period, and returns into wasm; otherwise it leaves: the
-//!   host's registers come back from `entry_sp`, and `enter`
-//!   returns the status.
+//!   calls the Rust implementation on the host stack. `call` and `ret` stay paired. The
+//!   implementation preserves what wasm has in callee-saved registers, so the stub has nothing to
+//!   save: the limits are at `rsp` when it has returned. If it answers [`Status::GO_ON`], the stub
+//!   zeroes `exit_fp`, `exit_pc` and the execution version, which ends the frozen period, and
+//!   returns into wasm; otherwise it leaves: the host's registers come back from `entry_sp`, and
+//!   `enter` returns the status.
 //! * A hardware trap leaves in the same way: the signal handler sets `rsp` to `entry_sp` and `rip`
 //!   to [`leave`].
 //! * If the implementation answers [`Status::SUSPEND`], the stub saves on the wasm stack what wasm
@@ -32,9 +33,7 @@
 //!
 //! ```text
 //!                  │ return address: into wasm, or into the checkpoint's stub
-//!                  │ rbp of the wasm frame
-//!                  │ rbx
-//!                  │ r12 r13 r14 r15          ◄ exit_sp
+//!                  │ rbp rbx r12 r13 r14 r15  ◄ exit_sp
 //! ```
 //!
 //! * [`resume`] does what [`enter`] does with the host's registers, and takes those words back.
@@ -44,6 +43,7 @@
 //! The walk up the wasm frames ends at the entry trampoline, whose saved `rbp` is 0.
 
 use crate::builtins as rust;
+use crate::host::HostFunction;
 use core::arch::naked_asm;
 use stillframe_abi::builtins::{Builtin, BuiltinTable};
 use stillframe_abi::limits::VMRuntimeLimits;
@@ -80,10 +80,10 @@ impl Status {
     pub(crate) const SUSPEND: Status = Status(4);
 }
 
-/// Saves what the host wants back.
+/// Saves what the host wants back; and the address of the limits, in `rdi`, for the stubs.
 macro_rules! push_host {
     () => {
-        "push rbp; push rbx; push r12; push r13; push r14; push r15; sub rsp, 8"
+        "push rbp; push rbx; push r12; push r13; push r14; push r15; push rdi"
     };
 }
 
@@ -193,7 +193,22 @@ pub(crate) unsafe extern "C" fn leave() {
     naked_asm!(".cfi_startproc", host_frame!(), return_to_host!(), ".cfi_endproc",)
 }
 
-/// The common part of all exits: calls the Rust function at `rax` on the host's stack, with the
+/// What a stub does when the Rust function has answered and `rsp` is `entry_sp` again: goes back to
+/// the return address at `exit_sp`, or does not.
+macro_rules! go_on_or_stop {
+    () => {
+        "mov r11, [rsp]
+         test rdx, rdx
+         jnz {not_on}
+         mov rsp, [r11 + {exit_sp}]
+         mov qword ptr [r11 + {exit_fp}], 0
+         mov qword ptr [r11 + {exit_pc}], 0
+         mov qword ptr [r11 + {version}], 0
+         ret"
+    };
+}
+
+/// The common part of most exits: calls the Rust function at `rax` on the host's stack, with the
 /// argument registers as they are and the store's limits at `r11`.
 ///
 /// While the Rust function runs, the CFA is that of `enter`, so an unwinder steps from it straight
@@ -202,23 +217,28 @@ pub(crate) unsafe extern "C" fn leave() {
 unsafe extern "C" fn to_host() {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        "push rbx",
-        "mov rbx, r11",
-        "mov [rbx + {exit_sp}], rsp",
-        "mov rsp, [rbx + {entry_sp}]",
+        "mov [r11 + {exit_sp}], rsp",
+        "mov rsp, [r11 + {entry_sp}]",
         host_frame!(),
         "call rax",
-        "test rdx, rdx",
-        "jnz 2f",
-        "mov rsp, [rbx + {exit_sp}]",
-        "mov qword ptr [rbx + {exit_fp}], 0",
-        "mov qword ptr [rbx + {exit_pc}], 0",
-        "mov qword ptr [rbx + {version}], 0",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-        "2:",
+        go_on_or_stop!(),
+        ".cfi_endproc",
+        exit_sp = const l::LAST_WASM_EXIT_SP,
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
+        exit_fp = const l::LAST_WASM_EXIT_FP,
+        exit_pc = const l::LAST_WASM_EXIT_PC,
+        version = const l::EXECUTION_VERSION,
+        not_on = sym not_on,
+    )
+}
+
+/// Does what another status than to go on says: `rdx` is the status, `r11` the limits, and `rsp` is
+/// `entry_sp`.
+#[unsafe(naked)]
+unsafe extern "C" fn not_on() {
+    naked_asm!(
+        ".cfi_startproc",
+        host_frame!(),
         "cmp rdx, {catch}",
         "je 3f",
         "cmp rdx, {suspend}",
@@ -231,17 +251,16 @@ unsafe extern "C" fn to_host() {
         "jmp {stop}",
         // An exception: exit_sp is below the handler's frame pointer and address.
         "3:",
-        "mov rsp, [rbx + {exit_sp}]",
-        "mov qword ptr [rbx + {exit_fp}], 0",
-        "mov qword ptr [rbx + {exit_pc}], 0",
-        "mov qword ptr [rbx + {version}], 0",
+        "mov rsp, [r11 + {exit_sp}]",
+        "mov qword ptr [r11 + {exit_fp}], 0",
+        "mov qword ptr [r11 + {exit_pc}], 0",
+        "mov qword ptr [r11 + {version}], 0",
         "pop rbp",
         "ret",
         ".cfi_endproc",
         catch = const Status::CATCH.0,
         suspend = const Status::SUSPEND.0,
         exit_sp = const l::LAST_WASM_EXIT_SP,
-        entry_sp = const l::LAST_WASM_ENTRY_SP,
         exit_fp = const l::LAST_WASM_EXIT_FP,
         exit_pc = const l::LAST_WASM_EXIT_PC,
         version = const l::EXECUTION_VERSION,
@@ -249,8 +268,8 @@ unsafe extern "C" fn to_host() {
     )
 }
 
-/// Leaves wasm after a builtin's implementation has answered so: `rdx` is the status and `rbx` the
-/// store's limits. If it is to be resumed, saves what [`resume`] takes back.
+/// Leaves wasm after a builtin's implementation has answered so: `rdx` is the status, `r11` the
+/// limits, and `rsp` is `entry_sp`. If it is to be resumed, saves what [`resume`] takes back.
 ///
 /// The processor predicts the targets of `ret` by the `call`s it has seen, which do not come in
 /// pairs here. What counts is that their numbers are the same in each round of resuming and
@@ -273,14 +292,16 @@ unsafe extern "C" fn stop() {
         "cmp rdx, {suspend}",
         "jne 2f",
         // The Rust function has preserved them, so they are wasm's.
-        "mov rsp, [rbx + {exit_sp}]",
+        "mov rsp, [r11 + {exit_sp}]",
+        "push rbp",
+        "push rbx",
         "push r12",
         "push r13",
         "push r14",
         "push r15",
-        "mov [rbx + {exit_sp}], rsp",
+        "mov [r11 + {exit_sp}], rsp",
+        "mov rsp, [r11 + {entry_sp}]",
         "2:",
-        "mov rsp, [rbx + {entry_sp}]",
         "mov rax, rdx",
         "jmp {leave}",
         ".cfi_endproc",
@@ -320,20 +341,31 @@ builtin_stub! {
     exn_new exn_match exn_load throw
 }
 
-/// The stub for host functions: the wasm-to-host trampoline has stored `exit_fp` and `exit_pc`.
+/// The stub for host functions: the wasm-to-host trampoline has stored `exit_fp` and `exit_pc`. Each
+/// host function has its own Rust code to be called, which its context names.
 #[unsafe(naked)]
 unsafe extern "C" fn host_call() {
     naked_asm!(
+        ".cfi_startproc",
         "mov r11, [rdi + {limits}]",
-        "lea rax, [rip + {rust}]",
-        "jmp {to_host}",
+        "mov [r11 + {exit_sp}], rsp",
+        "mov rsp, [r11 + {entry_sp}]",
+        host_frame!(),
+        "call [rdi + {entry}]",
+        go_on_or_stop!(),
+        ".cfi_endproc",
         limits = const v::LIMITS,
-        rust = sym rust::host_call,
-        to_host = sym to_host,
+        entry = const HostFunction::ENTRY,
+        exit_sp = const l::LAST_WASM_EXIT_SP,
+        entry_sp = const l::LAST_WASM_ENTRY_SP,
+        exit_fp = const l::LAST_WASM_EXIT_FP,
+        exit_pc = const l::LAST_WASM_EXIT_PC,
+        version = const l::EXECUTION_VERSION,
+        not_on = sym not_on,
     )
 }
 
-/// The stub for checkpoints, with Cranelift's `PreserveAll` convention: every register comes back
+/// The stubs for checkpoints, with Cranelift's `PreserveAll` convention: every register comes back
 /// as it was, the argument registers and the vectors too. Callee-saved ones are the Rust
 /// function's duty.
 ///
@@ -341,12 +373,17 @@ unsafe extern "C" fn host_call() {
 ///   rbp+8    return address into wasm         rbp+0   rbp of the wasm frame
 ///   rsp+256  rax rcx rdx rsi rdi r8 r9 r10 r11 (72 bytes), 8 free
 ///   rsp+0    xmm0 … xmm15
-///   rsp-24   label 5, rbp, rbx: as below a `call` of `to_host`, whose work this does itself, so
-///            that there is no `call` (see `stop`)
+///   rsp-8    label 5: as below a `call` of `to_host`, whose work this does itself, so that there
+///            is no `call` (see `stop`)
 /// ```
-#[unsafe(naked)]
-unsafe extern "C" fn checkpoint() {
-    naked_asm!(
+///
+/// `arguments` puts those of the Rust function into `rdi` and `rsi`, if they are not there.
+macro_rules! checkpoint_stub {
+    ($(#[$doc:meta])* $name:ident, $($arguments:literal),*) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
         ".cfi_startproc",
         "push rbp",
         "mov rbp, rsp",
@@ -376,6 +413,7 @@ unsafe extern "C" fn checkpoint() {
         "mov [rsp + 304], r9",
         "mov [rsp + 312], r10",
         "mov [rsp + 320], r11",
+        $($arguments,)*
         "mov r11, [rdi + {limits}]",
         "mov r10, [rbp + 8]",
         "mov [r11 + {exit_pc}], r10",
@@ -383,21 +421,17 @@ unsafe extern "C" fn checkpoint() {
         "mov [r11 + {exit_fp}], r10",
         "lea rax, [rip + 5f]",
         "push rax",
-        "push rbp",
-        "push rbx",
-        "mov rbx, r11",
-        "mov [rbx + {exit_sp}], rsp",
-        "mov rsp, [rbx + {entry_sp}]",
+        "mov [r11 + {exit_sp}], rsp",
+        "mov rsp, [r11 + {entry_sp}]",
         host_frame!(),
         "call {rust}",
+        "mov r11, [rsp]",
         "test rdx, rdx",
         "jnz {stop}",
-        "mov rsp, [rbx + {exit_sp}]",
-        "mov qword ptr [rbx + {exit_fp}], 0",
-        "mov qword ptr [rbx + {exit_pc}], 0",
-        "mov qword ptr [rbx + {version}], 0",
-        "pop rbx",
-        "pop rbp",
+        "mov rsp, [r11 + {exit_sp}]",
+        "mov qword ptr [r11 + {exit_fp}], 0",
+        "mov qword ptr [r11 + {exit_pc}], 0",
+        "mov qword ptr [r11 + {version}], 0",
         "pop rax",
         "5:",
         "movups xmm0, [rsp + 0x00]",
@@ -437,7 +471,23 @@ unsafe extern "C" fn checkpoint() {
         version = const l::EXECUTION_VERSION,
         rust = sym rust::checkpoint,
         stop = sym stop,
-    )
+            )
+        }
+    };
+}
+
+checkpoint_stub! {
+    /// [`Builtin::Checkpoint`]. The context is in the pinned register, which Rust preserves, and a
+    /// suspension keeps.
+    checkpoint, "mov rdi, r15", "mov esi, 1"
+}
+checkpoint_stub! {
+    /// [`Builtin::EpochCheckpoint`].
+    epoch_checkpoint, "movq rdi, xmm0", "mov esi, 1"
+}
+checkpoint_stub! {
+    /// [`Builtin::CheckpointFor`].
+    checkpoint_for,
 }
 
 /// Bytes that the stubs use below a wasm frame, at most: the checkpoint's frame, and what `stop` saves below it.
@@ -449,6 +499,8 @@ pub(crate) fn builtin_table() -> BuiltinTable {
     for builtin in Builtin::ALL {
         let stub: unsafe extern "C" fn() = match builtin {
             Builtin::Checkpoint => checkpoint,
+            Builtin::EpochCheckpoint => epoch_checkpoint,
+            Builtin::CheckpointFor => checkpoint_for,
             Builtin::HostCall => host_call,
             Builtin::MemoryGrow => memory_grow,
             Builtin::MemoryCopy => memory_copy,

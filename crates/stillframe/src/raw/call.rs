@@ -8,7 +8,6 @@ use crate::store::Invariant;
 use crate::val::Val;
 use anyhow::{Result, ensure};
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stillframe_abi::types::{FuncType, ValType};
 use stillframe_runtime::{FuncHandle, HostCall, HostCode, RawValue, StoreCore};
@@ -168,14 +167,14 @@ impl<T: 'static> HostFunc<T> {
         let ty = FuncType::new(P::TYPES.iter().copied(), types.iter().copied());
         HostFunc::new(
             ty,
-            HostCode::Sync(Arc::new(move |HostCall { store, caller, values }: HostCall<'_>| {
+            HostCode::sync(move |HostCall { store, caller, values }: HostCall<'_>| {
                 // SAFETY: the caller has stored parameters of the function's type.
                 let params = unsafe { P::load(store, values) };
                 let results = body(Caller::new(store, caller), params).into_result()?;
                 results.check(store, "host function result")?;
                 results.store_to(store, values);
                 Ok(())
-            })),
+            }),
         )
     }
 
@@ -205,7 +204,7 @@ impl<T: 'static> HostFunc<T> {
                 Ok(())
             })
         };
-        HostFunc::new(ty, HostCode::Sync(Arc::new(closure)))
+        HostFunc::new(ty, HostCode::sync(closure))
     }
 
     pub(super) fn new(ty: FuncType, code: HostCode) -> HostFunc<T> {

@@ -22,7 +22,6 @@ use crate::val::Val;
 use anyhow::Result;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use stillframe_abi::Trap;
 use stillframe_abi::types::{FuncType, ValType};
@@ -106,7 +105,7 @@ impl<T: Send + 'static> HostFunc<T> {
             // SAFETY: see the module's text.
             Box::new(TypedWaiting(unsafe { erase(future) })) as Box<dyn HostFuture>
         };
-        HostFunc::new(ty, HostCode::Async(Arc::new(code)))
+        HostFunc::new(ty, HostCode::asynchronous(code))
     }
 
     /// An asynchronous host function of type `ty`. What `body` stores as results is checked.
@@ -140,7 +139,7 @@ impl<T: Send + 'static> HostFunc<T> {
             let ty = types.clone();
             Box::new(DynamicWaiting { future, _params: params, results, ty }) as Box<dyn HostFuture>
         };
-        HostFunc::new(ty, HostCode::Async(Arc::new(code)))
+        HostFunc::new(ty, HostCode::asynchronous(code))
     }
 }
 

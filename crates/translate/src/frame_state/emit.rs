@@ -285,7 +285,7 @@ impl FuncTranslator<'_> {
     }
 
     /// Before a loop whose parameters were popped: stores what is the same in all of its rounds, if
-    /// there are calls in it; behind this, what its body writes is not held.
+    /// there are safepoints in it; behind this, what its body writes is not held.
     pub(crate) fn enter_loop_state(&mut self) {
         if self.state.through {
             return;
@@ -294,7 +294,7 @@ impl FuncTranslator<'_> {
         if let Some(liveness) = &mut self.liveness {
             let (has_call, writes) = liveness.in_loop(self.operator);
             let writes = writes.to_vec();
-            if has_call {
+            if has_call || self.env.metering.fuel || self.env.metering.epochs {
                 let mut stable = liveness.before(self.operator);
                 writes.iter().for_each(|&local| stable.remove(local));
                 stable.iter().for_each(|local| self.save_local(local));
