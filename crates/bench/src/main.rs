@@ -1,84 +1,97 @@
 //! The benchmarks of Stillframe beside wasmtime and wasmi: reads the command line.
 //!
 //! ```text
-//!   main.rs ──► switches.rs     what entering, leaving, suspending and resuming cost
+//!   main.rs ──► whole.rs        everything, in one report and one chart
+//!               programs/       run time of guests; compile time, sizes, load time
+//!               instantiate/    what a store with an instance costs
+//!               memory.rs       what a suspended call takes, and an instance
+//!               switches.rs     what entering, leaving, suspending and resuming cost
 //!                 row.rs        what is measured
 //!                 table.rs      how it is reported
-//!               memory.rs       what a suspended call takes
 //!               frames/         what finding and reading frames costs
-//!               modes/          what it costs that frames can be read
-//!               cell.rs, surroundings.rs    what every report needs
-//!               engines/        how each runtime does it
+//!               engines/        how each runtime does what switches.rs asks for
 //!                 guest.rs      the module that all of them run
 //!                 measure.rs    clock, Rust frames, polling; handover.rs: a second thread
+//!               surroundings.rs, progress.rs    what all of them need
+//!   report/                     a crate of its own: tables, targets, the chart
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
-mod cell;
 mod engines;
 mod frames;
 mod guest;
 mod handover;
+mod instantiate;
 mod measure;
 mod memory;
-mod modes;
+mod programs;
+mod progress;
 mod row;
 mod surroundings;
 mod switches;
 mod table;
+mod whole;
 
 use clap::{Parser, Subcommand};
 use std::env;
 use std::process::{Command as Process, ExitCode};
 
-/// Measures Stillframe beside wasmtime and wasmi, in one process.
+/// Measures Stillframe beside wasmtime and wasmi, in one process: without a command everything, in
+/// one report and one chart.
 #[derive(Parser, Debug)]
 #[command(name = "stillframe-bench", version, after_help = EXAMPLES)]
-#[command(arg_required_else_help = true, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, max_term_width = 100)]
 struct Cli {
     /// What to measure
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    whole: whole::WholeArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  stillframe-bench switches                                the whole table, on standard output
-  stillframe-bench switches --quick                        ... roughly, in seconds
-  stillframe-bench switches --markdown switches.md         ... into a file
+  stillframe-bench                                         everything: some 20 minutes or more
+  stillframe-bench --quick                                 ... roughly, in some minutes
+  stillframe-bench --only programs --only instantiate      two parts, in one report
+  stillframe-bench --only sorting                          whatever is called so, here some guests
+  stillframe-bench programs --own --compilations 0         one part, on standard output: run times,
+                                                           of Stillframe and of wasmtime's default
   stillframe-bench switches --only fuel --only 'host call' some rows, by what their names contain
   stillframe-bench switches --only error --runtime stillframe --rounds 200   a loop for a profiler
-  stillframe-bench frames                                  walking and reading frames
-  stillframe-bench modes --quick                           what frame state costs, roughly
   stillframe-bench memory --runtime stillframe --depth 1   bytes that a suspended call takes
 
-Measure release builds (cargo run --release), on a machine that does nothing else.
-'stillframe-bench help switches' says more.";
+Measure release builds (cargo run --release), on a machine that does nothing else. The real programs
+must have been fetched: tests/programs/fetch.sh. 'stillframe-bench help programs' says more.";
 
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Run time of guests, compile time, sizes and load time, in many configurations
+    Programs(programs::ProgramsArgs),
+    /// What a store with an instance costs, in microseconds
+    Instantiate(instantiate::InstantiateArgs),
+    /// What a suspended call takes, and an instance: bytes of resident memory
+    Memory(memory::MemoryArgs),
     /// What entering, leaving, suspending and resuming wasm cost, in nanoseconds
     Switches(switches::SwitchesArgs),
     /// What finding frames, reading them and capturing backtraces cost, in nanoseconds
     Frames(frames::FramesArgs),
-    /// What it costs that frames can be read: run time, compile time, code size
-    Modes(modes::ModesArgs),
-    /// What a suspended call takes, in bytes of resident memory
-    Memory(memory::MemoryArgs),
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let Cli { command, whole } = Cli::parse();
     if let Some(code) = again_without_backtraces() {
         return code;
     }
     let done = match command {
-        Command::Switches(args) => switches::command(&args),
-        Command::Frames(args) => frames::command(&args),
-        Command::Modes(args) => modes::command(&args),
-        Command::Memory(args) => memory::command(&args),
+        None => whole::command(&whole),
+        Some(Command::Programs(args)) => programs::command(&args),
+        Some(Command::Instantiate(args)) => instantiate::command(&args),
+        Some(Command::Memory(args)) => memory::command(&args),
+        Some(Command::Switches(args)) => switches::command(&args),
+        Some(Command::Frames(args)) => frames::command(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

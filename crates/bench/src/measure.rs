@@ -75,6 +75,13 @@ pub(crate) fn time(
     Ok(nanos_per(start, n))
 }
 
+/// The same under one Rust frame, as [`thread_seconds`] has it.
+pub(crate) fn thread_time(n: u32, mut operation: impl FnMut() -> Result<()>) -> Result<f64> {
+    let start = thread_seconds();
+    (0..n).try_for_each(|_| one(&mut operation))?;
+    Ok((thread_seconds() - start) * 1e9 / f64::from(n))
+}
+
 /// Nanoseconds since `start` for each of `n` operations.
 pub(crate) fn nanos_per(start: Instant, n: u32) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / f64::from(n)

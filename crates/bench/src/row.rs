@@ -1,8 +1,8 @@
 //! What is measured: the rows of the table.
 
-use crate::cell::Unit;
 use crate::guest::Metering;
 use crate::measure::Frames;
+use stillframe_bench_report::cell::Unit;
 
 /// One row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,8 +18,18 @@ pub(crate) fn catching<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// The first lines of a report: the machine, and for builds that were not optimised a warning.
+/// Before measuring, since the machine's load is in it.
+pub(crate) fn first_lines() -> Vec<String> {
+    let mut lines = vec![machine()];
+    if cfg!(debug_assertions) {
+        lines.push("**a debug build: the numbers say nothing**".into());
+    }
+    lines
+}
+
 /// The machine, as the first line of a report has it.
-pub(crate) fn machine() -> String {
+fn machine() -> String {
     let read = |path: &str| read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -28,7 +38,10 @@ pub(crate) fn machine() -> String {
     let kernel = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or_default();
-    format!("{model}, {threads} threads, Linux {}, load {load} at the start", kernel.trim())
+    format!(
+        "machine: {model}, {threads} threads, Linux {}, load {load} at the start",
+        kernel.trim()
+    )
 }
 
 /// Of Stillframe, and of this dependency, as this crate's manifest pins it.
@@ -42,13 +55,11 @@ pub(crate) fn version(name: &str) -> &'static str {
     version.unwrap_or("of an unknown version")
 }
 
-/// For reports of builds that were not optimised.
-pub(crate) fn warning() -> Option<String> {
-    cfg!(debug_assertions).then(|| "**a debug build: the numbers say nothing**".into())
-}
-
 /// Where a report goes.
-pub(crate) struct Output(Option<File>);
+pub(crate) struct Output {
+    file: Option<File>,
+    first_lines: Vec<String>,
+}
 
 impl Output {
     /// This file, or standard output. Made before measuring, so that a folder that is not there
@@ -57,14 +68,22 @@ impl Output {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("creating {}", path.display()))
         };
-        Ok(Output(path.map(create).transpose()?))
+        Ok(Output { file: path.map(create).transpose()?, first_lines: first_lines() })
     }
 
+    /// The report, whose beginning goes on with a list, and the first lines before it.
     pub(crate) fn write(self, report: impl Display) -> Result<()> {
-        match self.0 {
-            Some(mut file) => write!(file, "{report}").context("writing the table")?,
-            None => print!("{report}"),
+        let mut whole: String = self.first_lines.iter().map(|line| format!("- {line}\n")).collect();
+        whole += &report.to_string();
+        match self.file {
+            Some(mut file) => file.write_all(whole.as_bytes()).context("writing the report")?,
+            None => tell(&whole),
         }
         Ok(())
     }
+}
+
+/// Writes to standard output. That nobody reads it to its end is not an error.
+pub(crate) fn tell(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

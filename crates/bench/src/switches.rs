@@ -1,17 +1,17 @@
 //! `switches`: what entering, leaving, suspending and resuming wasm cost.
 
-use crate::cell::Cell;
 use crate::engines::{Runtime, Sample};
+use crate::progress::Progress;
 use crate::row::Row;
-use crate::surroundings::{Output, catching, machine, version, warning};
+use crate::surroundings::{Output, catching, version};
 use crate::table::{Line, Report};
 use anyhow::{Result, ensure};
 use clap::Args;
 use std::path::PathBuf;
-use std::time::Instant;
+use stillframe_bench_report::cell::Cell;
 
 /// Arguments of `switches`.
-#[derive(Args, Debug)]
+#[derive(Args, Default, Debug)]
 #[command(after_help = "\
 Each round takes one sample of every row in every runtime: what one of many thousand operations \
 took. The table shows the minimum and the median over the rounds, 'minimum / median', in \
@@ -37,29 +37,63 @@ pub(crate) struct SwitchesArgs {
 
 /// Does `switches`.
 pub(crate) fn command(args: &SwitchesArgs) -> Result<()> {
-    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 25 });
-    let mut rows = Row::all();
-    rows.retain(|row| {
-        args.only.is_empty() || args.only.iter().any(|text| row.name().contains(text.as_str()))
-    });
-    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
     let output = Output::to(args.markdown.as_deref())?;
+    output.write(measure(args, &mut Progress::new())?)
+}
 
+/// The names of the rows.
+pub(crate) fn names() -> Vec<String> {
+    Row::all().into_iter().map(|row| row.name().into()).collect()
+}
+
+impl SwitchesArgs {
+    /// Those of a part of the whole.
+    pub(crate) fn of(quick: bool, only: Vec<String>, rounds: Option<u32>) -> SwitchesArgs {
+        SwitchesArgs { quick, only, rounds, ..Default::default() }
+    }
+
+    fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 3 } else { 25 })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Row::all();
+        rows.retain(|row| {
+            self.only.is_empty() || self.only.iter().any(|text| row.name().contains(text.as_str()))
+        });
+        rows
+    }
+
+    /// What a round takes on some machine, in seconds.
+    fn expected(&self) -> f64 {
+        self.rows().len() as f64 * if self.quick { 0.015 } else { 0.04 }
+    }
+
+    /// Expects what [`measure`] will do.
+    pub(crate) fn announce(&self, progress: &mut Progress) {
+        progress.expect(self.expected() * f64::from(self.rounds()));
+    }
+}
+
+/// Takes the samples.
+pub(crate) fn measure(args: &SwitchesArgs, progress: &mut Progress) -> Result<Report> {
+    let (rows, rounds) = (args.rows(), args.rounds());
+    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
     let header = header(args.quick, rounds);
-    let start = Instant::now();
-    eprintln!("preparing {} rows", rows.len());
+    progress.tell(&format!("switches: preparing {} rows", rows.len()));
     let mut measured: Vec<_> =
         rows.into_iter().map(|row| MeasuredRow::prepare(row, args)).collect();
     for round in 1..=rounds {
-        eprintln!("round {round} of {rounds}, {:.1} s", start.elapsed().as_secs_f64());
+        progress.tell(&format!("switches: round {round} of {rounds}"));
         for row in &mut measured {
             row.take_samples();
         }
+        progress.done(args.expected());
     }
     let lines = measured
         .into_iter()
         .map(|MeasuredRow { row, runs }| Line { row, cells: runs.map(|run| run.cell) });
-    output.write(Report { header, lines: lines.collect() })
+    Ok(Report { header, lines: lines.collect() })
 }
 
 /// A row that is being measured.
@@ -112,8 +146,7 @@ impl Run {
 
 /// What stands above the table.
 fn header(quick: bool, rounds: u32) -> Vec<String> {
-    let mut header = vec![
-        format!("machine: {}", machine()),
+    vec![
         format!(
             "Stillframe {}, wasmtime {}, wasmi {}, each with its default settings; fuel and epochs \
              are compiled in only for the rows that need them",
@@ -129,7 +162,5 @@ fn header(quick: bool, rounds: u32) -> Vec<String> {
         "bare: the same without a runtime, that is the measuring itself: the Rust frames, making \
          and dropping the error, handing over an integer"
             .into(),
-    ];
-    header.extend(warning());
-    header
+    ]
 }

@@ -1,9 +1,9 @@
 //! The report: samples to Markdown.
 
-use crate::cell::{Cell, Failures};
 use crate::engines::Runtime;
 use crate::row::Row;
 use std::fmt;
+use stillframe_bench_report::cell::{Cell, Failures};
 
 /// A row and what came of it, in the order of [`Runtime::ALL`].
 pub(crate) struct Line {

@@ -202,9 +202,10 @@ fn charges(module: &[u8], costs: &OperatorCosts) -> Vec<i64> {
             });
         }
     }
-    // A checkpoint's cold block takes its charge back, loads the counter and charges again.
+    // A checkpoint's cold block takes its charge back, puts the context in the counter's place,
+    // loads the counter and charges again.
     let checkpoints = clif.matches("isub").count();
-    assert_eq!(amounts.len() + 3 * checkpoints, clif.matches("set_pinned_reg").count(), "{clif}");
+    assert_eq!(amounts.len() + 4 * checkpoints, clif.matches("set_pinned_reg").count(), "{clif}");
     amounts
 }
 

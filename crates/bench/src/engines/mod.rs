@@ -47,7 +47,7 @@ impl Runtime {
     /// nothing of this kind.
     pub(crate) fn prepare(self, row: Row, n: u32) -> Result<Option<Sample>> {
         if row.kind == Kind::Memory {
-            let sample: Sample = Box::new(move || memory::in_new_process(self, row.depth, n));
+            let sample: Sample = Box::new(move || memory::of_suspended_call(self, row.depth, n));
             return Ok((self != Runtime::Bare).then_some(sample));
         }
         match self {

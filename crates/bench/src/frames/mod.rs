@@ -10,18 +10,18 @@ mod guest;
 mod stillframe;
 mod wasmtime;
 
-use crate::cell::{Cell, Failures, Unit};
 use crate::engines::{Runtime, Sample};
-use crate::surroundings::{Output, catching, machine, version, warning};
+use crate::progress::Progress;
+use crate::surroundings::{Output, catching, version};
 use anyhow::{Result, ensure};
 use clap::Args;
 use guest::Row;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Instant;
+use stillframe_bench_report::cell::{Cell, Failures, Unit};
 
 /// Arguments of `frames`.
-#[derive(Args, Debug)]
+#[derive(Args, Default, Debug)]
 #[command(after_help = "\
 A host function, called by the innermost frame, takes the time. Each round takes one sample of every \
 row in both runtimes; the table shows the minimum and the median over the rounds, 'minimum / median', \
@@ -87,28 +87,66 @@ impl Line {
 
 /// Does `frames`.
 pub(crate) fn command(args: &FramesArgs) -> Result<()> {
-    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 25 });
-    let mut rows = Row::all();
-    rows.retain(|row| {
-        let name = format!("{}, {}", row.kind.name(), row.guest.name());
-        args.only.is_empty() || args.only.iter().any(|text| name.contains(text.as_str()))
-    });
-    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
     let output = Output::to(args.markdown.as_deref())?;
+    output.write(measure(args, &mut Progress::new())?)
+}
+
+fn name(row: &Row) -> String {
+    format!("{}, {}", row.kind.name(), row.guest.name())
+}
+
+/// The names of the rows.
+pub(crate) fn names() -> Vec<String> {
+    Row::all().iter().map(name).collect()
+}
+
+impl FramesArgs {
+    /// Those of a part of the whole.
+    pub(crate) fn of(quick: bool, only: Vec<String>, rounds: Option<u32>) -> FramesArgs {
+        FramesArgs { quick, only, rounds, ..Default::default() }
+    }
+
+    fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 3 } else { 25 })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Row::all();
+        rows.retain(|row| {
+            self.only.is_empty() || self.only.iter().any(|text| name(row).contains(text.as_str()))
+        });
+        rows
+    }
+
+    /// What a round takes on some machine, in seconds.
+    fn expected(&self) -> f64 {
+        self.rows().len() as f64 * if self.quick { 0.01 } else { 0.04 }
+    }
+
+    /// Expects what [`measure`] will do.
+    pub(crate) fn announce(&self, progress: &mut Progress) {
+        progress.expect(self.expected() * f64::from(self.rounds()));
+    }
+}
+
+/// Takes the samples.
+pub(crate) fn measure(args: &FramesArgs, progress: &mut Progress) -> Result<Report> {
+    let (rows, rounds) = (args.rows(), args.rounds());
+    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
     let header = header(args.quick, rounds);
-    let start = Instant::now();
+    progress.tell(&format!("frames: preparing {} rows", rows.len()));
     let mut lines: Vec<_> = rows.into_iter().map(|row| Line::prepare(row, args)).collect();
     for round in 1..=rounds {
-        eprintln!("round {round} of {rounds}, {:.1} s", start.elapsed().as_secs_f64());
+        progress.tell(&format!("frames: round {round} of {rounds}"));
         lines.iter_mut().for_each(Line::take_samples);
+        progress.done(args.expected());
     }
-    output.write(Report { header, lines })
+    Ok(Report { header, lines })
 }
 
 /// What stands above the table.
 fn header(quick: bool, rounds: u32) -> Vec<String> {
-    let mut header = vec![
-        format!("machine: {}", machine()),
+    vec![
         format!(
             "Stillframe {} with its default settings (`FrameState::Live`), wasmtime {} with \
              `guest_debug`; for backtraces without, and told to keep {} frames, as many as Stillframe \
@@ -122,12 +160,11 @@ fn header(quick: bool, rounds: u32) -> Vec<String> {
              nanoseconds for each frame on the stack, or for one local; ratios are of the minima",
             if quick { " (quick ones, a tenth of the operations)" } else { "" },
         ),
-    ];
-    header.extend(warning());
-    header
+    ]
 }
 
-struct Report {
+/// The table, and what stands above it.
+pub(crate) struct Report {
     header: Vec<String>,
     lines: Vec<Line>,
 }
