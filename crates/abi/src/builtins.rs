@@ -12,20 +12,19 @@
 //! The first is the caller's `vmctx`. At most one result, an `i64`.
 //!
 //! Metered code stores its fuel counter to `VMRuntimeLimits::fuel_consumed` before the call and
-//! loads it after; the stubs know nothing of fuel. In between, the pinned register (r15) is free:
-//! [`Builtin::Checkpoint`] has its one argument there, and so none of the registers that the
-//! allocator gives to a loop.
+//! loads it after; the stubs know nothing of fuel, but for that of [`Builtin::Checkpoint`], of which
+//! there is one in every loop.
 
 /// A function of the runtime that generated code can call. The discriminant is its slot in the
 /// [`BuiltinTable`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(usize)]
 pub enum Builtin {
-    /// `()`, and `vmctx` in the pinned register, where it still is afterwards: fuel or epoch may have
-    /// run out; one unit must be left for execution to go on. `PreserveAll`; no result.
+    /// `(vmctx)`, as the bits of an `f64`, since loops have more vector registers than they need: fuel
+    /// or epoch may have run out; one unit must be left for execution to go on. For code that counts
+    /// fuel: the stub stores the counter and loads it again. `PreserveAll`; no result.
     Checkpoint,
-    /// `(vmctx)`, as the bits of an `f64`: the same, for code without a pinned register; loops have
-    /// more vector registers than they need. `PreserveAll`; no result.
+    /// The same for code that does not count fuel.
     EpochCheckpoint,
     /// `(vmctx, need)`: the same where `need` units must be left (the cost at bulk operations, at
     /// least 1). `PreserveAll`; no result.

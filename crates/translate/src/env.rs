@@ -97,7 +97,7 @@ pub(crate) fn builtin_signature(builtin: Builtin) -> ir::Signature {
         _ => CallConv::SystemV,
     });
     sig.params.extend((0..builtin.arity()).map(|_| AbiParam::new(types::I64)));
-    if builtin == Builtin::EpochCheckpoint {
+    if let Builtin::Checkpoint | Builtin::EpochCheckpoint = builtin {
         sig.params.push(AbiParam::new(types::F64));
     }
     if builtin.has_result() {

@@ -26,8 +26,7 @@
 //!
 //! The counter lives in the pinned register: negative, counting up. A run is `add r15, cost`; a
 //! checkpoint is `test r15, r15; jns cold`. Where a run starts at a checkpoint, they are one:
-//! `add r15, cost; cmp r15, cost; jge cold`, and the cold block takes the cost back before it calls.
-//! It calls with the `PreserveAll` convention, so the hot path spills nothing for it.
+//! the counter is charged before the branch, and the cold block puts back what it was. It calls with the `PreserveAll` convention, so the hot path spills nothing for it.
 //!
 //! Epochs need no test of their own where every way back to a checkpoint costs something: then the
 //! runtime gives out fuel in slices ([`Metering::EPOCH_SLICE`]), and looks at the epoch when one is
@@ -144,8 +143,8 @@ impl FuncTranslator<'_> {
         let (slow, charge) = test_checkpoint(&mut self.builder, vmctx, metering, want);
         let cold = self.before_cold_call();
         // Not the value that the hot path has, so that it need not be in a register there.
-        let vmctx = self.load_kept_context();
-        slow.call(&mut self.builder, vmctx);
+        let kept = self.kept_context();
+        slow.call(&mut self.builder, vmctx, kept);
         self.behind_cold_call(cold);
         slow.finish(&mut self.builder);
         charge
@@ -237,7 +236,7 @@ pub(crate) fn emit_checkpoint(
     metering: &Metering,
 ) {
     let (slow, _) = test_checkpoint(builder, vmctx, metering, Want::One);
-    slow.call(builder, vmctx);
+    slow.call(builder, vmctx, None);
     slow.finish(builder);
 }
 
@@ -246,8 +245,8 @@ struct SlowPath {
     fuel: bool,
     /// The units that must be left, if not one.
     need: Option<Value>,
-    /// What the test has charged already.
-    charged: Option<Value>,
+    /// What the counter was at the test, and what was charged with it.
+    charged: Option<(Value, Value)>,
     go_on: ir::Block,
 }
 
@@ -272,11 +271,10 @@ fn test_checkpoint(
             Want::OneAndCharge => {
                 let amount = builder.ins().iconst(types::I64, 0);
                 charge = Some(Charge::fixed(builder, amount));
-                charged = Some(amount);
+                charged = Some((counter, amount));
                 let after = builder.ins().iadd(counter, amount);
                 builder.ins().set_pinned_reg(after);
-                // As `counter >= 0`: neither overflows, by the bounds of what a run costs.
-                builder.ins().icmp(IntCC::SignedGreaterThanOrEqual, after, amount)
+                builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0)
             }
             Want::All(cost) => {
                 let none = builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0);
@@ -305,10 +303,8 @@ fn test_checkpoint(
 
     builder.switch_to_block(cold);
     builder.seal_block(cold);
-    if let Some(charged) = charged {
-        let counter = builder.ins().get_pinned_reg(types::I64);
-        let before = builder.ins().isub(counter, charged);
-        builder.ins().set_pinned_reg(before);
+    if let Some((counter, _)) = charged {
+        builder.ins().set_pinned_reg(counter);
     }
     let need = match want {
         Want::All(cost) => Some(cost),
@@ -318,50 +314,47 @@ fn test_checkpoint(
 }
 
 impl SlowPath {
-    /// The call: the counter goes to memory and comes back, because the host may add to it, or
-    /// suspend the call here and resume it later.
-    fn call(&self, builder: &mut FunctionBuilder<'_>, vmctx: Value) {
+    /// The call. `kept` is where the frame keeps the context, if it does.
+    fn call(
+        &self,
+        builder: &mut FunctionBuilder<'_>,
+        vmctx: Value,
+        kept: Option<(Value, ir::MemFlagsData)>,
+    ) {
         // What is constant is loaded here all the same: hoisted, it would be in registers of a loop
-        // that has no use for it.
+        // that has no use for it. And the argument of a plain checkpoint is in no register that the
+        // allocator would give to most loops.
         let flags = ir::MemFlagsData::trusted();
-        let limits_ptr = builder.ins().load(types::I64, flags, vmctx, vmctx::LIMITS as i32);
-        if self.fuel {
-            store_counter(builder, limits_ptr);
-        }
-        let table = builder.ins().load(types::I64, flags, vmctx, vmctx::BUILTINS as i32);
-        // A plain checkpoint's argument is in no register that the allocator would give to a loop.
+        let mut context = |ty| match kept {
+            Some((address, flags)) => builder.ins().load(ty, flags, address, 0),
+            None if ty == types::I64 => vmctx,
+            None => builder.ins().bitcast(ty, ir::MemFlagsData::new(), vmctx),
+        };
+        let (vmctx, argument) = (context(types::I64), context(types::F64));
         let builtin = match (self.need, self.fuel) {
             (Some(_), _) => Builtin::CheckpointFor,
             (None, true) => Builtin::Checkpoint,
             (None, false) => Builtin::EpochCheckpoint,
         };
+        let table = builder.ins().load(types::I64, flags, vmctx, vmctx::BUILTINS as i32);
         let code = builder.ins().load(types::I64, flags, table, builtin.offset() as i32);
         let sig = builder.import_signature(crate::env::builtin_signature(builtin));
-        match self.need {
-            Some(need) => {
-                let one = builder.ins().iconst(types::I64, 1);
-                let need = builder.ins().umax(need, one);
-                builder.ins().call_indirect(sig, code, &[vmctx, need]);
-                if self.fuel {
-                    load_counter(builder, limits_ptr);
-                }
+        if let Some(need) = self.need {
+            let one = builder.ins().iconst(types::I64, 1);
+            let need = builder.ins().umax(need, one);
+            if self.fuel {
+                store_fuel(builder, vmctx);
             }
-            None if self.fuel => {
-                builder.ins().set_pinned_reg(vmctx);
-                builder.ins().call_indirect(sig, code, &[]);
-                let vmctx = builder.ins().get_pinned_reg(types::I64);
-                let limits_ptr = builder.ins().load(types::I64, flags, vmctx, vmctx::LIMITS as i32);
-                load_counter(builder, limits_ptr);
+            builder.ins().call_indirect(sig, code, &[vmctx, need]);
+            if self.fuel {
+                load_fuel(builder, vmctx);
             }
-            None => {
-                let bits = ir::MemFlagsData::new();
-                let vmctx = builder.ins().bitcast(types::F64, bits, vmctx);
-                builder.ins().call_indirect(sig, code, &[vmctx]);
-            }
+        } else {
+            builder.ins().call_indirect(sig, code, &[argument]);
         }
-        if let Some(charged) = self.charged {
+        if let Some((_, amount)) = self.charged {
             let counter = builder.ins().get_pinned_reg(types::I64);
-            let after = builder.ins().iadd(counter, charged);
+            let after = builder.ins().iadd(counter, amount);
             builder.ins().set_pinned_reg(after);
         }
     }
@@ -376,29 +369,17 @@ impl SlowPath {
 
 /// Stores the counter to `VMRuntimeLimits::fuel_consumed`: before every exit to the runtime.
 pub(crate) fn store_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
-    let limits_ptr = load_limits(builder, vmctx);
-    store_counter(builder, limits_ptr);
-}
-
-/// Loads the counter from `VMRuntimeLimits::fuel_consumed`: after every way back into wasm.
-pub(crate) fn load_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
-    let limits_ptr = load_limits(builder, vmctx);
-    load_counter(builder, limits_ptr);
-}
-
-/// The address of the limits.
-fn load_limits(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
-    builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32)
-}
-
-fn store_counter(builder: &mut FunctionBuilder<'_>, limits_ptr: Value) {
+    let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
     let counter = builder.ins().get_pinned_reg(types::I64);
     let flags = ir::MemFlagsData::trusted();
     builder.ins().store(flags, counter, limits_ptr, limits::FUEL_CONSUMED as i32);
 }
 
-fn load_counter(builder: &mut FunctionBuilder<'_>, limits_ptr: Value) {
+/// Loads the counter from `VMRuntimeLimits::fuel_consumed`: after every way back into wasm.
+pub(crate) fn load_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
+    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
     let flags = ir::MemFlagsData::trusted();
     let counter = builder.ins().load(types::I64, flags, limits_ptr, limits::FUEL_CONSUMED as i32);
     builder.ins().set_pinned_reg(counter);

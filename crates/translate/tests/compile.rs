@@ -202,10 +202,9 @@ fn charges(module: &[u8], costs: &OperatorCosts) -> Vec<i64> {
             });
         }
     }
-    // A checkpoint's cold block takes its charge back, puts the context in the counter's place,
-    // loads the counter and charges again.
-    let checkpoints = clif.matches("isub").count();
-    assert_eq!(amounts.len() + 4 * checkpoints, clif.matches("set_pinned_reg").count(), "{clif}");
+    // A checkpoint's cold block takes its charge back, and charges again.
+    let checkpoints = clif.matches(" cold:").count();
+    assert_eq!(amounts.len() + 2 * checkpoints, clif.matches("set_pinned_reg").count(), "{clif}");
     amounts
 }
 

@@ -377,9 +377,15 @@ unsafe extern "C" fn host_call() {
 ///            is no `call` (see `stop`)
 /// ```
 ///
-/// `arguments` puts those of the Rust function into `rdi` and `rsi`, if they are not there.
+/// `arguments` puts those of the Rust function into `rdi` and `rsi`, if they are not there; `leaving`
+/// has the limits in `r11`; `back` has nothing but what is saved at `rsp`.
 macro_rules! checkpoint_stub {
-    ($(#[$doc:meta])* $name:ident, $($arguments:literal),*) => {
+    (
+        $(#[$doc:meta])* $name:ident,
+        arguments: [$($arguments:literal),*],
+        leaving: [$($leaving:literal),*],
+        back: [$($back:literal),*],
+    ) => {
         $(#[$doc])*
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
@@ -415,6 +421,7 @@ macro_rules! checkpoint_stub {
         "mov [rsp + 320], r11",
         $($arguments,)*
         "mov r11, [rdi + {limits}]",
+        $($leaving,)*
         "mov r10, [rbp + 8]",
         "mov [r11 + {exit_pc}], r10",
         "mov r10, [rbp]",
@@ -434,6 +441,7 @@ macro_rules! checkpoint_stub {
         "mov qword ptr [r11 + {version}], 0",
         "pop rax",
         "5:",
+        $($back,)*
         "movups xmm0, [rsp + 0x00]",
         "movups xmm1, [rsp + 0x10]",
         "movups xmm2, [rsp + 0x20]",
@@ -469,6 +477,7 @@ macro_rules! checkpoint_stub {
         exit_sp = const l::LAST_WASM_EXIT_SP,
         entry_sp = const l::LAST_WASM_ENTRY_SP,
         version = const l::EXECUTION_VERSION,
+        fuel = const l::FUEL_CONSUMED,
         rust = sym rust::checkpoint,
         stop = sym stop,
             )
@@ -477,17 +486,26 @@ macro_rules! checkpoint_stub {
 }
 
 checkpoint_stub! {
-    /// [`Builtin::Checkpoint`]. The context is in the pinned register, which Rust preserves, and a
-    /// suspension keeps.
-    checkpoint, "mov rdi, r15", "mov esi, 1"
+    /// [`Builtin::Checkpoint`]: the counter in the pinned register goes to memory and comes back, also
+    /// when the call was suspended here.
+    checkpoint,
+    arguments: ["movq rdi, xmm0", "mov esi, 1"],
+    leaving: ["mov [r11 + {fuel}], r15"],
+    back: ["mov r11, [rsp]", "mov r11, [r11 + {limits}]", "mov r15, [r11 + {fuel}]"],
 }
 checkpoint_stub! {
     /// [`Builtin::EpochCheckpoint`].
-    epoch_checkpoint, "movq rdi, xmm0", "mov esi, 1"
+    epoch_checkpoint,
+    arguments: ["movq rdi, xmm0", "mov esi, 1"],
+    leaving: ["/* {fuel} is not in use */"],
+    back: [],
 }
 checkpoint_stub! {
     /// [`Builtin::CheckpointFor`].
     checkpoint_for,
+    arguments: [],
+    leaving: ["/* {fuel} is stored by wasm */"],
+    back: [],
 }
 
 /// Bytes that the stubs use below a wasm frame, at most: the checkpoint's frame, and what `stop` saves below it.

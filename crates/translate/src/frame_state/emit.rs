@@ -45,12 +45,11 @@ impl FuncTranslator<'_> {
         }
     }
 
-    /// The context, from where it is kept in the frame if it is.
-    pub(crate) fn load_kept_context(&mut self) -> Value {
-        let Some((slot, offset)) = self.context else { return self.vmctx };
+    /// Where the frame keeps the context, if it does, and flags for loading it.
+    pub(crate) fn kept_context(&mut self) -> Option<(Value, MemFlagsData)> {
+        let (slot, offset) = self.context?;
         let address = self.builder.ins().stack_addr(types::I64, slot, offset);
-        let flags = self.cell_flags();
-        self.builder.ins().load(types::I64, flags, address, 0)
+        Some((address, self.cell_flags()))
     }
 
     /// In write-through mode: stores all locals, which have their first values.
