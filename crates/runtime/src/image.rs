@@ -19,7 +19,7 @@
 //! that might come after a failure: every active segment before the memory's last one must be
 //! certain to fit.
 
-use crate::mapping::page_size;
+use crate::mapping::{SealedBytes, page_size};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -42,8 +42,8 @@ pub struct MemoryImage {
     file: File,
     /// The bytes of the memory that the file stands for: whole pages of the system.
     range: Range<usize>,
-    /// What [`MemoryImage::contents`] has read.
-    contents: OnceLock<Option<Box<[u8]>>>,
+    /// What [`MemoryImage::contents`] has mapped.
+    contents: OnceLock<Option<SealedBytes>>,
 }
 
 /// A segment's bytes and where they go.
@@ -69,15 +69,12 @@ impl MemoryImage {
         self.range.clone()
     }
 
-    /// The contents, of `range` in all; read when first asked for, and kept. `None` if they cannot
-    /// be read.
+    /// The contents, of `range` in all; mapped when first asked for. `None` if they cannot be.
     pub(crate) fn contents(&self) -> Option<&[u8]> {
-        let read = || {
-            let mut bytes = vec![0; self.range.len()].into_boxed_slice();
-            self.file.read_exact_at(&mut bytes, 0).ok()?;
-            Some(bytes)
-        };
-        self.contents.get_or_init(read).as_deref()
+        self.contents
+            .get_or_init(|| SealedBytes::of(&self.file, self.range.len()).ok())
+            .as_ref()
+            .map(SealedBytes::get)
     }
 
     /// The file with the contents, from its first byte on.

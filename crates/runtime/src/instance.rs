@@ -1,5 +1,7 @@
 //! Instances: a module's context in a store, and how it comes to be.
 
+mod initialize;
+
 use crate::activation::CallError;
 use crate::engine::builtin_table;
 use crate::exceptions::Tag;
@@ -10,15 +12,11 @@ use crate::store::{
     ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreCore, TableHandle,
 };
 use crate::table::TableElements;
-use crate::value::RawValue;
 use anyhow::{Error, Result, bail, ensure};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use stillframe_abi::Trap;
-use stillframe_abi::module::{
-    ConstExpr, ConstOp, ElemItems, EntityIndex, EntityType, NO_SLOT, SegmentMode,
-};
+use stillframe_abi::module::{EntityIndex, EntityType, NO_SLOT};
 use stillframe_abi::types::{MemoryType, TableType};
 use stillframe_abi::vmctx::{VMCONTEXT_MAGIC, VMContextHeader, VMFuncRef, VMFunctionImport};
 
@@ -192,6 +190,7 @@ impl StoreCore {
             return Err(error.into());
         }
         let (memories, tables) = self.allocate(module)?;
+        let info = module.info();
         let index = self.instances.len();
         let handle = InstanceHandle { store: self.id(), index: index as u32 };
         let mut instance = Box::new(Instance {
@@ -200,13 +199,13 @@ impl StoreCore {
             store: NonNull::from(&mut *self),
             module: module.clone(),
             context: Context::new(module.offsets().size()),
-            memories: Vec::new(),
-            tables: Vec::new(),
-            globals: Vec::new(),
-            imported_functions: Vec::new(),
-            elems: Vec::new(),
-            dropped_data: vec![false; module.info().data.len()],
-            tags: self.new_tags(module.info().tags.len()),
+            memories: Vec::with_capacity(info.memories.len()),
+            tables: Vec::with_capacity(info.tables.len()),
+            globals: Vec::with_capacity(info.globals.len()),
+            imported_functions: Vec::with_capacity(info.num_imported_functions),
+            elems: Vec::with_capacity(info.elems.len()),
+            dropped_data: vec![false; info.data.len()],
+            tags: self.new_tags(info.tags.len()),
         });
         self.write_header(&mut instance);
         self.write_imports(&mut instance, imports);
@@ -263,7 +262,8 @@ impl StoreCore {
         module: &CompiledModule,
     ) -> Result<(Vec<LinearMemory>, Vec<TableElements>)> {
         let info = module.info();
-        let (mut memories, mut tables) = (Vec::new(), Vec::new());
+        let mut memories = Vec::with_capacity(info.num_defined_memories());
+        let mut tables = Vec::with_capacity(info.num_defined_tables());
         for (i, ty) in info.memories[info.num_imported_memories..].iter().enumerate() {
             self.allow_memory(ty, memories.len())?;
             memories.push(self.engine().memories().make(ty, module.image(i))?);
@@ -337,109 +337,6 @@ impl StoreCore {
         }
     }
 
-    /// Gives globals, tables and memories their first contents.
-    fn initialize(&mut self, index: usize) -> Result<(), Trap> {
-        let module = self.instances[index].module.clone();
-        let info = module.info();
-        for (i, init) in (0..).zip(&info.global_inits) {
-            let value = self.evaluate(index, init);
-            let ty = info.globals[info.num_imported_globals + i as usize];
-            let definition = self.instances[index].context.at(module.offsets().global(i));
-            let global = self.add_global(ty, Some(definition));
-            // SAFETY: the validator has checked the expression's type; references are of this store.
-            unsafe { self.set_global(global, value) };
-            self.instances[index].globals.push(global);
-        }
-        for (i, init) in info.table_inits.iter().enumerate() {
-            if let Some(init) = init {
-                let value = self.evaluate(index, init);
-                let table = self.instances[index].tables[info.num_imported_tables + i];
-                let size = self.table_size(table);
-                // SAFETY: as for globals.
-                unsafe { self.fill_table(table, 0, value, size) }.expect("the table's own size");
-            }
-        }
-        for segment in &info.elems {
-            let values = match &segment.items {
-                ElemItems::Funcs(funcs) => {
-                    let instance = &self.instances[index];
-                    funcs.iter().map(|&f| instance.function(f).func_ref.as_ptr() as u64).collect()
-                }
-                ElemItems::Exprs(exprs) => {
-                    exprs.iter().map(|e| self.evaluate(index, e).as_reference()).collect()
-                }
-            };
-            self.instances[index].elems.push(values);
-        }
-        let trap = |error: Error| error.downcast().unwrap_or(Trap::TableOutOfBounds);
-        for (i, segment) in (0..).zip(&info.elems) {
-            if let SegmentMode::Active { target, offset } = &segment.mode {
-                let dst = self.offset(index, offset, info.tables[*target as usize].is_64());
-                let len = segment.items.len() as u64;
-                self.init_table(index, *target, i, dst, 0, len).map_err(trap)?;
-            }
-            if segment.mode != SegmentMode::Passive {
-                self.instances[index].drop_elem(i);
-            }
-        }
-        let trap = |error: Error| error.downcast().unwrap_or(Trap::MemoryOutOfBounds);
-        for (i, segment) in (0..).zip(&info.data) {
-            if let SegmentMode::Active { target, offset } = &segment.mode {
-                let imported = info.num_imported_memories as u32;
-                let defined = target.checked_sub(imported);
-                // An image has been mapped with the memory and holds this segment already.
-                if defined.is_none_or(|defined| module.image(defined as usize).is_none()) {
-                    let is_64 = info.memories[*target as usize].is_64();
-                    let dst = self.offset(index, offset, is_64);
-                    let len = u64::from(segment.bytes.end - segment.bytes.start);
-                    self.init_memory(index, *target, i, dst, 0, len).map_err(trap)?;
-                }
-                self.instances[index].drop_data(i);
-            }
-        }
-        Ok(())
-    }
-
-    fn offset(&self, index: usize, offset: &ConstExpr, is_64: bool) -> u64 {
-        let value = self.evaluate(index, offset);
-        if is_64 { value.as_i64() as u64 } else { u64::from(value.as_i32() as u32) }
-    }
-
-    /// Evaluates a constant expression in an instance.
-    fn evaluate(&self, index: usize, expr: &ConstExpr) -> RawValue {
-        let instance = &self.instances[index];
-        let mut stack: Vec<RawValue> = Vec::new();
-        for op in &expr.ops {
-            let mut binary = |i32_op: fn(i32, i32) -> i32, i64_op: Option<fn(i64, i64) -> i64>| {
-                let (b, a) = (stack.pop().expect("validated"), stack.pop().expect("validated"));
-                match i64_op {
-                    Some(op) => RawValue::i64(op(a.as_i64(), b.as_i64())),
-                    None => RawValue::i32(i32_op(a.as_i32(), b.as_i32())),
-                }
-            };
-            let value = match *op {
-                ConstOp::I32Const(value) => RawValue::i32(value),
-                ConstOp::I64Const(value) => RawValue::i64(value),
-                ConstOp::F32Const(bits) => RawValue::f32(bits),
-                ConstOp::F64Const(bits) => RawValue::f64(bits),
-                ConstOp::V128Const(bits) => RawValue::v128(bits),
-                ConstOp::GlobalGet(global) => self.global(instance.globals[global as usize]),
-                ConstOp::RefNull(_) => RawValue::reference(0),
-                ConstOp::RefFunc(func) => {
-                    RawValue::reference(instance.function(func).func_ref.as_ptr() as u64)
-                }
-                ConstOp::I32Add => binary(i32::wrapping_add, None),
-                ConstOp::I32Sub => binary(i32::wrapping_sub, None),
-                ConstOp::I32Mul => binary(i32::wrapping_mul, None),
-                ConstOp::I64Add => binary(i32::wrapping_add, Some(i64::wrapping_add)),
-                ConstOp::I64Sub => binary(i32::wrapping_sub, Some(i64::wrapping_sub)),
-                ConstOp::I64Mul => binary(i32::wrapping_mul, Some(i64::wrapping_mul)),
-            };
-            stack.push(value);
-        }
-        stack.pop().expect("a validated expression leaves a value")
-    }
-
     /// An instance's start function.
     fn start_function(&self, instance: InstanceHandle) -> Option<FuncHandle> {
         self.check(instance.store, "instance");
@@ -494,6 +391,12 @@ impl StoreCore {
             imports.len()
         );
         for (import, &given) in wanted.iter().zip(imports) {
+            // Most imports are functions that fit.
+            if let (EntityIndex::Func(index), ExternalHandle::Func(func)) = (import.index, given)
+                && self.func_type_id(func) == module.type_id_of(index)
+            {
+                continue;
+            }
             let ty = module.info().type_of(import.index);
             if let Some(why) = self.import_mismatch(&ty, given) {
                 bail!("incompatible import type for `{}::{}`: {why}", import.module, import.name);

@@ -12,6 +12,7 @@
 //!   gdb_jit     telling debuggers of code    perf        what profilers' files need
 //!   memory image table types value limiter   mapping     owned address space
 //!   memory_pool memories that can be used again
+//!   pagemap     which pages were touched
 //!                                            arch        everything that knows the processor
 //! ```
 //!
@@ -41,6 +42,7 @@ mod memory_pool;
 mod metering;
 mod module;
 mod objects;
+mod pagemap;
 mod perf;
 mod resumable;
 mod stack;

@@ -174,6 +174,29 @@ impl Drop for Mapping {
     }
 }
 
+/// The bytes of a file that nobody can change, to be read where the file is: no copy of it.
+#[derive(Debug)]
+pub(crate) struct SealedBytes {
+    mapping: Mapping,
+    len: usize,
+}
+
+impl SealedBytes {
+    /// The first `len` bytes of a file, which must be sealed against change and at least as long.
+    pub(crate) fn of(file: &File, len: usize) -> io::Result<SealedBytes> {
+        let mapping = Mapping::reserve(len)?;
+        let whole = 0..mapping.len();
+        let mapping = mapping.replace(whole, libc::PROT_READ, Some(file))?;
+        Ok(SealedBytes { mapping, len })
+    }
+
+    pub(crate) fn get(&self) -> &[u8] {
+        // SAFETY: mapped for reading, and nobody writes: the file is sealed, and the mapping, which
+        // `self` owns, is not written to.
+        unsafe { std::slice::from_raw_parts(self.mapping.base(), self.len) }
+    }
+}
+
 /// Bytes of a page of the operating system.
 pub(crate) fn page_size() -> usize {
     region::page::size()

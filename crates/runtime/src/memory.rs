@@ -18,8 +18,10 @@
 //! reservation: its bounds are tested by the processor. A 64-bit memory is tested by generated
 //! code; its last page is there so that an address just past the end is never another object's.
 
+use crate::arch;
 use crate::image::MemoryImage;
 use crate::mapping::{Mapping, page_size};
+use crate::pagemap::{PAGES_MAX, Pages};
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
 use std::sync::Arc;
@@ -184,11 +186,12 @@ impl LinearMemory {
     }
 }
 
-/// Memories of up to so many bytes are restored by comparing them with what they were, and writing
-/// where they differ: pages that were written to stay where they are, ready to be used again. For
-/// larger ones the system is asked, which takes their pages: then each page that is touched costs a
-/// fault, which is as much as comparing 100 KiB.
-pub(crate) const COMPARED_MAX: usize = 64 << 10;
+/// What a free memory may keep of the pages that were touched, in bytes. Memories of up to so many
+/// bytes are restored by comparing them with what they were, and writing where they differ. Of larger
+/// ones only pages that were touched are compared, if the system says which, and if they are so few.
+/// Pages stay where they are then, ready to be used again. Otherwise the system takes the pages:
+/// the next one to touch each pays a fault, which takes as long as comparing 100 KiB.
+pub(crate) const KEPT_MAX: usize = 64 << 10;
 
 /// The address space of a 32-bit memory that nobody uses, with the contents that a new memory of
 /// that size and image has.
@@ -212,23 +215,38 @@ impl Blank {
 
     /// Puts the first contents back. `None` if that could not be done.
     fn restore(&mut self) -> Option<()> {
-        if self.len > COMPARED_MAX {
-            return self.mapping.forget(0..self.len).ok();
+        if self.len <= KEPT_MAX {
+            return self.restore_blocks((0..self.len).step_by(BLOCK));
         }
+        let start = self.mapping.base() as usize;
+        let mut space = [0; PAGES_MAX];
+        match Pages::of(start..start + self.len, &mut space) {
+            Some(pages) if pages.own() * page_size() <= KEPT_MAX => {
+                let blocks = |page: usize| (page..page + page_size()).step_by(BLOCK);
+                self.restore_blocks(pages.offsets().flat_map(blocks))
+            }
+            _ => self.mapping.forget(0..self.len).ok(),
+        }
+    }
+
+    /// Puts the first contents back into the blocks at these offsets.
+    fn restore_blocks(&mut self, blocks: impl Iterator<Item = usize>) -> Option<()> {
         let (start, contents) = match &self.image {
             Some(image) => (image.range().start, image.contents()?),
             None => (0, &[][..]),
         };
-        for at in (0..self.len).step_by(BLOCK) {
+        for at in blocks {
+            assert!(at + BLOCK <= self.len);
             // Images are of whole pages, and so of whole blocks.
             let in_image = at.checked_sub(start).and_then(|at| contents.get(at..at + BLOCK));
-            let first = in_image.unwrap_or(&ZEROS);
-            // SAFETY: the block lies in the accessible bytes, which are a multiple of the block.
-            // `self` owns them, and no wasm that knows of them runs: its memory was given away.
+            // SAFETY: the block lies in the accessible bytes, as asserted. `self` owns them, and no
+            // wasm that knows of them runs: its memory was given away.
             let block =
                 unsafe { std::slice::from_raw_parts_mut(self.mapping.base().add(at), BLOCK) };
-            if block != first {
-                block.copy_from_slice(first);
+            match in_image {
+                Some(first) if block != first => block.copy_from_slice(first),
+                None if !arch::is_zero(block) => block.fill(0),
+                _ => {}
             }
         }
         Some(())
@@ -238,7 +256,6 @@ impl Blank {
 /// What is compared at once.
 const BLOCK: usize = 4096;
 const _: () = assert!(WASM_PAGE_SIZE.is_multiple_of(BLOCK as u64));
-static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// `None` if the address space has not that many.
 fn pages_to_bytes(pages: u64) -> Option<usize> {
@@ -258,7 +275,7 @@ unsafe fn copy_touched(from: *const u8, to: *mut u8, len: usize) {
         // promise for the rest.
         unsafe {
             let block = std::slice::from_raw_parts(from.add(at), BLOCK);
-            if block != ZEROS {
+            if !arch::is_zero(block) {
                 to.add(at).copy_from_nonoverlapping(block.as_ptr(), BLOCK);
             }
         }

@@ -13,8 +13,7 @@
 //! taken: nothing of a guest stays behind its store.
 //!
 //! The bound is the number of free memories: their address space, some four kernel mappings each,
-//! and of small ones the pages that were touched, up to [`COMPARED_MAX`](crate::memory::COMPARED_MAX)
-//! each. (Larger ones have given theirs back.)
+//! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each.
 
 use crate::image::MemoryImage;
 use crate::memory::{Blank, LinearMemory};
@@ -107,8 +106,10 @@ impl MemoryPool {
 mod tests {
     use super::*;
     use crate::image::tests::image_of;
+    use crate::mapping::page_size;
     use crate::mapping::testing::{address_space, alone, protections};
-    use crate::memory::COMPARED_MAX;
+    use crate::memory::KEPT_MAX;
+    use crate::pagemap::{PAGES_MAX, Pages};
 
     const PAGE: usize = 65536;
 
@@ -119,7 +120,7 @@ mod tests {
 
     /// Types whose memories are restored in either way, each with an image and without.
     fn kinds() -> Vec<(MemoryType, Option<Arc<MemoryImage>>)> {
-        let sizes = [0, 1, COMPARED_MAX / PAGE + 1, 20];
+        let sizes = [0, 1, KEPT_MAX / PAGE + 1, 20];
         let image = |pages| image_of(&[(5000, b"first"), (60_000, b"last")], pages);
         let of = |pages: usize| {
             let (ty, pages) = (MemoryType::new(pages as u32, None), pages as u32);
@@ -159,6 +160,39 @@ mod tests {
             assert_eq!(memory.grow(1), Some(ty.minimum()));
             let grown = bytes(&mut memory);
             assert!(grown[expected.len()..].iter().all(|byte| *byte == 0), "{ty:?}");
+        }
+    }
+
+    #[test]
+    fn pages_that_were_touched_stay_if_they_are_few() {
+        let few = KEPT_MAX / page_size();
+        for (pages, image) in [
+            (1, None),
+            (40, None),
+            (40, Some(image_of(&[(5000, b"first"), (60_000, b"last")], 40))),
+        ] {
+            let ty = MemoryType::new(pages, None);
+            let pool = MemoryPool::new(1);
+            let mut expected = LinearMemory::new(&ty, image.as_ref()).unwrap();
+            let expected = bytes(&mut expected).to_vec();
+            let many = if pages == 1 { few } else { few + 1 };
+            for touched in [1, few - 1, few, many, 3] {
+                let mut memory = pool.make(&ty, image.as_ref()).unwrap();
+                for page in 0..touched {
+                    // Now at the start, now at the end.
+                    let at = if page % 2 == 0 { page } else { expected.len() / page_size() - page };
+                    bytes(&mut memory)[at * page_size() + page] = 7;
+                }
+                let range = memory.base() as usize..memory.base() as usize + memory.byte_len();
+                pool.put(memory);
+                let kept = Pages::of(range, &mut [0; PAGES_MAX]).unwrap().own();
+                let all = if pages == 1 { few } else { touched };
+                assert_eq!(kept, if touched <= few { all } else { 0 }, "{touched} of {pages}");
+                let mut memory = pool.make(&ty, image.as_ref()).unwrap();
+                assert!(bytes(&mut memory) == expected, "{touched} of {pages}");
+                // What was read here would count too.
+                drop(memory);
+            }
         }
     }
 
