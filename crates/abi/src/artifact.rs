@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 
 /// The version of the format, of `ModuleInfo`, of the frame table, of `VMContext` and of
 /// `VMRuntimeLimits`: raised whenever one of them changes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 const TRAILER_MAGIC: &[u8; 8] = b"sf-check";
 const TRAILER_SIZE: usize = 8 + 32;
