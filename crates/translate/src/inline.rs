@@ -135,7 +135,10 @@ fn stops(op: &Operator<'_>) -> Stops {
         | Operator::Call { .. }
         | Operator::CallIndirect { .. }
         | Operator::MemoryGrow { .. } => return Stops::Frozen,
-        Operator::TypedSelect { .. } | Operator::RefNull { .. } | Operator::RefIsNull => {
+        Operator::TypedSelect { .. }
+        | Operator::RefNull { .. }
+        | Operator::RefIsNull
+        | Operator::RefFunc { .. } => {
             return Stops::Never;
         }
         _ => {}
