@@ -223,7 +223,7 @@ impl Gen<'_> {
     fn call_statement(&mut self) {
         let leaves: Vec<usize> =
             (0..self.functions.len()).filter(|&i| self.functions[i].is_leaf).collect();
-        let callee = match self.rng.percent(40) && !leaves.is_empty() {
+        let callee = match self.rng.percent(25) && !leaves.is_empty() {
             true => Callee::Function(leaves[self.rng.below(leaves.len())]),
             false => self.callee(|_, _| true).expect("there are host functions"),
         };

@@ -3,7 +3,7 @@
 use crate::compile::Worker;
 use crate::costs::OperatorCosts;
 use crate::env::{Metering, ModuleEnv};
-use crate::inline;
+use crate::inline::Inlinables;
 use crate::link::ArtifactBuilder;
 use crate::module::{self, ParsedModule};
 use crate::trampoline::{self, TrampolineText};
@@ -11,7 +11,6 @@ use anyhow::{Context as _, Error, Result, anyhow, ensure};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use rayon::prelude::*;
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,8 +215,8 @@ impl Compiler {
         let frame_writes = frame_writes && frame_state != FrameState::Off;
         let (isa, metering) = (&*self.isa, &self.metering);
         let inlinable = match self.settings.inlining {
-            true => inline::candidates(bodies),
-            false => HashMap::new(),
+            true => Inlinables::of(info, bodies),
+            false => Inlinables::default(),
         };
         ModuleEnv { info, offsets, isa, metering, inlinable, frame_state, frame_writes }
     }

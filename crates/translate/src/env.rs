@@ -1,10 +1,9 @@
 //! What translating a function needs to know of its module and of the settings.
 
 use crate::costs::OperatorCosts;
-use crate::inline::Inlinable;
+use crate::inline::Inlinables;
 use cranelift_codegen::ir::{self, AbiParam, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
-use std::collections::HashMap;
 use stillframe_abi::artifact::FrameState;
 use stillframe_abi::builtins::Builtin;
 use stillframe_abi::module::ModuleInfo;
@@ -46,8 +45,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) offsets: VMOffsets,
     pub(crate) isa: &'a dyn TargetIsa,
     pub(crate) metering: &'a Metering,
-    /// The functions that are inlined, by their position among those that the module defines.
-    pub(crate) inlinable: HashMap<u32, Inlinable<'a>>,
+    /// What is inlined.
+    pub(crate) inlinable: Inlinables<'a>,
     /// What frames keep.
     pub(crate) frame_state: FrameState,
     /// Whether code loads again what a debugger may have written.

@@ -138,7 +138,7 @@ pub(crate) fn translate_function(
         stack: OperandStack::default(),
         operand_vars: HashMap::new(),
         control: Vec::new(),
-        inlining: Inlining::new(body),
+        inlining: Inlining::new(&env.inlinable, body),
         reachable: true,
         points: Points::default(),
         pc: WasmPc(0),

@@ -35,6 +35,7 @@ use anyhow::Result;
 use std::collections::HashMap;
 use stillframe_abi::artifact::FrameState;
 use stillframe_abi::frame_table::{InlineSite, WasmPc};
+use stillframe_abi::module::ModuleInfo;
 use stillframe_abi::types::ValType;
 use wasmparser::{
     FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, ValidatorResources,
@@ -46,10 +47,13 @@ const MAX_OPERATORS: u32 = 40;
 const MAX_LOCALS: u32 = 20;
 /// Bytes of its body, at most; the rest need not be decoded to find out.
 const MAX_BYTES: usize = 8 * MAX_OPERATORS as usize;
-/// Operators that are inlined in one function, at most: so many, or [`PER_BYTES`] for its own size.
-const BUDGET: u32 = 200;
-/// For so many bytes of the function's body, one operator.
-const PER_BYTES: usize = 2;
+/// What is inlined in one function, at most, in operators and locals; or one for each
+/// [`BYTES_EACH`] bytes of its body, if that is more.
+const BUDGET: usize = 300;
+const BYTES_EACH: usize = 2;
+/// What is inlined in a module beyond what its size allows: if its functions are so many that
+/// [`BUDGET`] for each of them would be more, each has less.
+const MODULE_BUDGET: usize = 1_000_000;
 /// Operands below an inlined body, at most: far from the number of those that a frame shows.
 const MAX_HEIGHT: usize = 500;
 
@@ -60,35 +64,61 @@ pub(crate) struct Inlinable<'a> {
     /// The locals that it declares.
     declared: Vec<(u32, ValType)>,
     operators: u32,
+    /// What it takes of a budget.
+    weight: u32,
     /// Whether it can trap.
     traps: bool,
     /// Whether it can trap where it saves its state first.
     saves: bool,
 }
 
-/// The functions of a module that can be inlined, by their position among those it defines. They
-/// are valid, so that translating them cannot go wrong in a function that is compiled before them.
-pub(crate) fn candidates<'a>(
-    bodies: &[(FuncToValidate<ValidatorResources>, FunctionBody<'a>)],
-) -> HashMap<u32, Inlinable<'a>> {
-    let mut allocations = FuncValidatorAllocations::default();
-    let mut candidates = HashMap::new();
-    for (defined, (validator, body)) in (0..).zip(bodies) {
-        let Some(candidate) = Inlinable::of(body) else { continue };
-        let validator = FuncToValidate { resources: validator.resources.clone(), ..*validator };
-        let mut validator = validator.into_validator(allocations);
-        if validator.validate(body).is_ok() {
-            candidates.insert(defined, candidate);
+/// What can be inlined in a module.
+#[derive(Debug, Default)]
+pub(crate) struct Inlinables<'a> {
+    /// By position among the functions that the module defines.
+    functions: HashMap<u32, Inlinable<'a>>,
+    /// For each function, however small.
+    budget: u32,
+}
+
+impl<'a> Inlinables<'a> {
+    /// Of a module with these bodies. All that can be inlined is valid, so that translating it cannot
+    /// go wrong in a function that is compiled before it.
+    pub(crate) fn of(
+        info: &ModuleInfo,
+        bodies: &[(FuncToValidate<ValidatorResources>, FunctionBody<'a>)],
+    ) -> Inlinables<'a> {
+        let mut allocations = FuncValidatorAllocations::default();
+        let (mut functions, mut bytes) = (HashMap::new(), 0);
+        for (defined, (validator, body)) in (0..).zip(bodies) {
+            bytes += size(body);
+            let params = info.func_type(validator.index).params().len();
+            let Some(function) = Inlinable::of(body, params) else { continue };
+            let validator = FuncToValidate { resources: validator.resources.clone(), ..*validator };
+            let mut validator = validator.into_validator(allocations);
+            if validator.validate(body).is_ok() {
+                functions.insert(defined, function);
+            }
+            allocations = validator.into_allocations();
         }
-        allocations = validator.into_allocations();
+        Inlinables { functions, budget: budget_of_each(bodies.len(), bytes) }
     }
-    candidates
+}
+
+/// What is inlined in each of so many functions, however small, if all bodies have so many bytes.
+fn budget_of_each(functions: usize, bytes: usize) -> u32 {
+    ((MODULE_BUDGET + bytes) / functions.max(1)).min(BUDGET) as u32
+}
+
+/// Bytes of a body.
+fn size(body: &FunctionBody<'_>) -> usize {
+    body.range().end as usize - body.range().start as usize
 }
 
 impl<'a> Inlinable<'a> {
     /// What is to be known of a function for inlining it; `None` if it is not to be, or malformed.
-    fn of(body: &FunctionBody<'a>) -> Option<Inlinable<'a>> {
-        if body.range().end - body.range().start > MAX_BYTES as _ {
+    fn of(body: &FunctionBody<'a>, params: usize) -> Option<Inlinable<'a>> {
+        if size(body) > MAX_BYTES {
             return None;
         }
         let (mut declared, mut locals) = (Vec::new(), 0u32);
@@ -97,8 +127,9 @@ impl<'a> Inlinable<'a> {
             locals = locals.checked_add(count).filter(|&locals| locals <= MAX_LOCALS)?;
             declared.push((count, crate::env::val_type(ty)));
         }
+        let weight = params as u32 + locals;
         let (body, operators, traps, saves) = (body.clone(), 0, false, false);
-        let mut inlinable = Inlinable { body, declared, operators, traps, saves };
+        let mut inlinable = Inlinable { body, declared, operators, weight, traps, saves };
         let mut ops = inlinable.body.get_operators_reader().ok()?;
         while !ops.eof() {
             inlinable.operators += 1;
@@ -112,6 +143,7 @@ impl<'a> Inlinable<'a> {
                 Stops::Frozen => return None,
             }
         }
+        inlinable.weight += inlinable.operators;
         Some(inlinable)
     }
 }
@@ -160,7 +192,7 @@ fn stops(op: &Operator<'_>) -> Stops {
 pub(crate) struct Inlining {
     /// The body that is being translated; `None`: the function's own.
     body: Option<Inlined>,
-    /// Operators that may still be inlined.
+    /// What may still be inlined.
     budget: u32,
     /// Where bodies are inlined that can trap.
     pub(crate) sites: Vec<InlineSite>,
@@ -179,9 +211,9 @@ struct Inlined {
 
 impl Inlining {
     /// For a function with this body.
-    pub(crate) fn new(body: &FunctionBody<'_>) -> Inlining {
-        let size = (body.range().end - body.range().start) as usize / PER_BYTES;
-        Inlining { budget: BUDGET.max(size as u32), ..Inlining::default() }
+    pub(crate) fn new(inlinable: &Inlinables<'_>, body: &FunctionBody<'_>) -> Inlining {
+        let of_size = size(body) / BYTES_EACH;
+        Inlining { budget: inlinable.budget.max(of_size as u32), ..Inlining::default() }
     }
 
     /// The number of a local of the body that is being translated, in the function's numbering.
@@ -211,19 +243,19 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
     let &Operator::Call { function_index } = op else { return Ok(false) };
     let env: &ModuleEnv<'_> = t.env;
     let defined = function_index.checked_sub(env.info.num_imported_functions as u32);
-    let Some(callee) = defined.and_then(|defined| env.inlinable.get(&defined)) else {
+    let Some(callee) = defined.and_then(|defined| env.inlinable.functions.get(&defined)) else {
         return Ok(false);
     };
     // Without frame state a frame that has called shows its references; one that has faulted, none.
     let shows_references = env.frame_state == FrameState::Off && t.liveness.is_some();
-    if t.inlining.budget < callee.operators
+    if t.inlining.budget < callee.weight
         || t.state.writes_through()
         || t.stack.len() > MAX_HEIGHT
         || callee.traps && shows_references
     {
         return Ok(false);
     }
-    t.inlining.budget -= callee.operators;
+    t.inlining.budget -= callee.weight;
     inline(t, function_index, callee)?;
     Ok(true)
 }
@@ -276,4 +308,22 @@ fn inline(t: &mut FuncTranslator<'_>, index: u32, callee: &Inlinable<'_>) -> Res
     t.first_point = t.points.start_point(call, None);
     t.builder.set_srcloc(t.first_point);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inlined_in_a_module_is_in_proportion_to_its_size() {
+        for functions in [0, 1, 1000, 100_000, 10_000_000] {
+            for size in [3, 100, 10_000] {
+                let bytes = functions * size;
+                let all = functions * budget_of_each(functions, bytes) as usize;
+                assert!(all <= MODULE_BUDGET + bytes, "{functions} of {size} bytes: {all}");
+            }
+        }
+        assert_eq!(budget_of_each(1, 10), BUDGET as u32);
+        assert_eq!(budget_of_each(3_000, 30_000), BUDGET as u32);
+    }
 }
