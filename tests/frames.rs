@@ -7,6 +7,7 @@
 mod frames {
     mod cache;
     mod common;
+    mod inlined;
     mod nesting;
     mod places;
     mod staleness;

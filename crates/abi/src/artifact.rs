@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 
 /// The version of the format, of `ModuleInfo`, of the frame table, of `VMContext` and of
 /// `VMRuntimeLimits`: raised whenever one of them changes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 const TRAILER_MAGIC: &[u8; 8] = b"sf-check";
 const TRAILER_SIZE: usize = 8 + 32;
@@ -48,6 +48,8 @@ pub struct CompileSettings {
     pub frame_state: FrameState,
     /// Whether the code reads locals and operands again that a debugger may have written.
     pub frame_writes: bool,
+    /// Whether small functions are inlined.
+    pub inlining: bool,
 }
 
 /// What the frames of frozen calls show beside the functions they are of.
@@ -89,6 +91,9 @@ impl CompileSettings {
         }
         if self.frame_writes != engine.frame_writes {
             return differs("frame writes", &self.frame_writes, &engine.frame_writes);
+        }
+        if self.inlining != engine.inlining {
+            return differs("inlining", &self.inlining, &engine.inlining);
         }
         if self.flags != engine.flags {
             let mut why = String::from("it was compiled with other code generator flags:");
@@ -223,6 +228,7 @@ mod tests {
             epochs: false,
             frame_state: FrameState::Live,
             frame_writes: false,
+            inlining: true,
         }
     }
 
@@ -261,6 +267,9 @@ mod tests {
         let engine = CompileSettings { fuel: false, ..settings() };
         let error = Artifact::from_elf(&bytes, &engine).unwrap_err().to_string();
         assert!(error.contains("compiled with fuel true, this engine has false"), "{error}");
+        let engine = CompileSettings { inlining: false, ..settings() };
+        let error = Artifact::from_elf(&bytes, &engine).unwrap_err().to_string();
+        assert!(error.contains("compiled with inlining true, this engine has false"), "{error}");
         let engine = CompileSettings { flags: vec![], ..settings() };
         let error = Artifact::from_elf(&bytes, &engine).unwrap_err().to_string();
         assert!(error.contains("has_avx=true"), "{error}");

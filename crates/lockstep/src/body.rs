@@ -23,6 +23,8 @@ pub(crate) struct Gen<'a> {
     labels: Vec<Option<Vec<Ty>>>,
     /// In percent: how often what could trap is left to chance.
     wild: usize,
+    /// Whether it is one that can be inlined: nothing in it can stop but by trapping.
+    pub(crate) is_leaf: bool,
 }
 
 /// A function that can be called: of the host, or of the program.
@@ -32,26 +34,26 @@ pub(crate) enum Callee {
     Function(usize),
 }
 
-/// Writes a function of about `size` operators.
-pub(crate) fn generate(rng: &mut Rng, functions: &[Body], size: usize) -> Body {
+/// Writes a function of about `size` operators. A leaf is one that can be inlined, if it is small.
+pub(crate) fn generate(rng: &mut Rng, functions: &[Body], size: usize, is_leaf: bool) -> Body {
     let sig = rng.below(SIGS.len());
     let mut locals = SIGS[sig].0.to_vec();
     locals.extend(Ty::ALL);
     // Some functions have more than the words of a set hold.
-    let more = if rng.percent(15) { 70 } else { 6 };
+    let more = if rng.percent(15) && !is_leaf { 70 } else { 6 };
     for _ in 0..rng.below(more) {
         locals.push(Ty::ALL[rng.below(Ty::ALL.len())]);
     }
     let (free, wild) = (locals.len(), [0, 2, 10][rng.below(3)]);
     let labels = vec![Some(SIGS[sig].1.to_vec())];
-    let code = Vec::new();
-    let mut g = Gen { rng, functions, sig, locals, free, code, size, depth: 0, labels, wild };
+    let (code, depth) = (Vec::new(), 0);
+    let mut g = Gen { rng, functions, sig, locals, free, code, size, depth, labels, wild, is_leaf };
     while !g.is_spent() {
         g.statement();
     }
     g.leave();
     let locals = g.locals[SIGS[sig].0.len()..].to_vec();
-    Body { sig, locals, code: g.code }
+    Body { sig, locals, code: g.code, is_leaf }
 }
 
 impl Gen<'_> {
@@ -140,11 +142,13 @@ impl Gen<'_> {
     fn arguments(&mut self, callee: Callee, call: &str) -> String {
         let sig = self.sig_of(callee);
         self.exprs(SIGS[sig].0);
+        let is_leaf =
+            matches!(callee, Callee::Function(function) if self.functions[function].is_leaf);
         let (name, mut index) = match callee {
             Callee::Host(host) => (format!("$h{host}"), host),
             Callee::Function(function) => (format!("$f{function}"), HOSTS + function),
         };
-        if self.rng.percent(60) {
+        if self.rng.percent(if is_leaf { 90 } else { 60 }) {
             return format!("{call} {name}");
         }
         if self.is_wild() {
@@ -160,6 +164,7 @@ impl Gen<'_> {
         }
         let depth = std::mem::replace(&mut self.depth, self.labels.len() / 3);
         match self.rng.below(100) {
+            36..46 | 59..68 | 78..97 if self.is_leaf => self.store(),
             0..22 => self.set(),
             22..26 => self.set_global(),
             26..36 => self.store(),
@@ -216,7 +221,12 @@ impl Gen<'_> {
     }
 
     fn call_statement(&mut self) {
-        let callee = self.callee(|_, _| true).expect("there are host functions");
+        let leaves: Vec<usize> =
+            (0..self.functions.len()).filter(|&i| self.functions[i].is_leaf).collect();
+        let callee = match self.rng.percent(25) && !leaves.is_empty() {
+            true => Callee::Function(leaves[self.rng.below(leaves.len())]),
+            false => self.callee(|_, _| true).expect("there are host functions"),
+        };
         self.call(callee);
         self.take(SIGS[self.sig_of(callee)].1);
     }
@@ -464,7 +474,7 @@ impl Gen<'_> {
         let own = SIGS[self.sig].1;
         let callee = self.callee(|_, results| results == own);
         match callee {
-            Some(callee) if self.rng.percent(35) => {
+            Some(callee) if self.rng.percent(35) && !self.is_leaf => {
                 let operator = self.arguments(callee, "return_call");
                 self.emit(operator);
             }

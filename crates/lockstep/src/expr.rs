@@ -19,6 +19,7 @@ impl Gen<'_> {
                 25..40 => self.unary(ty),
                 40..60 => self.binary(ty),
                 60..70 => self.load(ty),
+                70..79 if self.is_leaf => self.load(ty),
                 70..79 => self.call_for(ty),
                 79..85 => self.select(ty),
                 85..91 => self.if_for(ty),
@@ -35,7 +36,7 @@ impl Gen<'_> {
         match (self.rng.below(10), local, global) {
             (0..6, Some(local), _) => self.emit(format!("local.get {local}")),
             (6..8, _, Some(global)) => self.emit(format!("global.get $g{global}")),
-            (8, ..) if matches!(ty, Ty::Extern | Ty::Func) => {
+            (8, ..) if matches!(ty, Ty::Extern | Ty::Func) && !self.is_leaf => {
                 let index = self.rng.below(4);
                 self.emit(format!("i32.const {index}"));
                 self.table_op("table.get", ty);

@@ -228,6 +228,9 @@ pub struct Variant {
     pub function: usize,
     /// Before which of its operators.
     pub position: usize,
+    /// The function that calls it, if that is the one to be called: a copy that calls the faulty one
+    /// by name wherever it calls the original so.
+    pub caller: Option<usize>,
     /// What is there.
     pub fault: Fault,
 }
@@ -235,7 +238,11 @@ pub struct Variant {
 impl Variant {
     /// The name of its export.
     pub fn name(&self) -> String {
-        format!("f{}.{}.{:?}", self.function, self.position, self.fault)
+        let Variant { function, position, caller, fault } = self;
+        match caller {
+            Some(caller) => format!("f{caller}.f{function}.{position}.{fault:?}"),
+            None => format!("f{function}.{position}.{fault:?}"),
+        }
     }
 
     /// The function.

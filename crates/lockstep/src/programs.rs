@@ -44,6 +44,11 @@ pub(crate) const GLOBALS: [Ty; 8] =
 /// which trap.
 const FIRST: usize = HOSTS + 2;
 
+/// How many of a program's functions can be inlined: the first ones.
+const LEAVES: usize = 3;
+/// How many operators they have, about, at most: with a fault in it, it is still small.
+const LEAF_SIZE: usize = 14;
+
 /// A function of a program.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
@@ -52,6 +57,8 @@ pub(crate) struct Body {
     pub(crate) locals: Vec<Ty>,
     /// Its operators.
     pub(crate) code: Vec<String>,
+    /// Whether it can be inlined, if it is small enough.
+    pub(crate) is_leaf: bool,
 }
 
 impl Body {
@@ -76,8 +83,13 @@ impl Program {
     pub fn new(seed: u64, size: usize) -> Program {
         let mut rng = Rng::new(seed);
         let mut functions: Vec<Body> = Vec::new();
+        for _ in 0..LEAVES {
+            let size = 4 + rng.below(LEAF_SIZE);
+            let leaf = body::generate(&mut rng, &functions, size, true);
+            functions.push(leaf);
+        }
         for _ in 0..4 + rng.below(3) {
-            let function = body::generate(&mut rng, &functions, size);
+            let function = body::generate(&mut rng, &functions, size, false);
             functions.push(function);
         }
         Program { functions }
@@ -87,6 +99,16 @@ impl Program {
     /// them.
     pub fn functions(&self) -> usize {
         self.functions.len()
+    }
+
+    /// Which of the functions can be inlined.
+    pub fn leaves(&self) -> impl Iterator<Item = usize> {
+        (0..self.functions.len()).filter(|&i| self.functions[i].is_leaf)
+    }
+
+    /// Whether a function calls another one by name.
+    pub fn calls(&self, caller: usize, callee: usize) -> bool {
+        self.functions[caller].code.contains(&call_of(callee))
     }
 
     /// The index in the module of a function.
@@ -124,9 +146,21 @@ impl Program {
         for (i, function) in self.functions.iter().enumerate() {
             write_function(&mut wat, &format!("$f{i} (export \"f{i}\")"), function);
         }
-        for variant in variants {
-            let name = format!("(export \"{}\")", variant.name());
-            write_function(&mut wat, &name, &variant.apply(self));
+        for (i, variant) in variants.iter().enumerate() {
+            let (export, faulty) =
+                (format!("(export \"{}\")", variant.name()), variant.apply(self));
+            let Some(caller) = variant.caller else {
+                write_function(&mut wat, &export, &faulty);
+                continue;
+            };
+            let mut caller = self.functions[caller].clone();
+            for operator in &mut caller.code {
+                if *operator == call_of(variant.function) {
+                    *operator = format!("call $variant{i}");
+                }
+            }
+            write_function(&mut wat, &format!("$variant{i}"), &faulty);
+            write_function(&mut wat, &export, &caller);
         }
         wat + ")\n"
     }
@@ -167,6 +201,11 @@ fn signature(params: &[Ty], results: &[Ty]) -> String {
 /// The type of a block with these parameters and results.
 pub(crate) fn block_type(params: &[Ty], results: &[Ty]) -> String {
     signature(params, results)
+}
+
+/// The operator that calls a function by name.
+fn call_of(function: usize) -> String {
+    format!("call $f{function}")
 }
 
 fn write_function(wat: &mut String, name: &str, function: &Body) {

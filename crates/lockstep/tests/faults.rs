@@ -1,8 +1,8 @@
 //! A fault or a suspension at every operator that is executed: wasm pc, fuel, and whatever can be
 //! read of the frames are the interpreter's.
 //!
-//! Functions are not inlined yet; once they are, `f1` and so on, which are called by those behind
-//! them, are where faults have to be put in bodies that are inlined.
+//! The first functions of a program are small leaves, which are inlined where others call them. Faults
+//! are put in them too, and then a caller is called: so in bodies that are inlined.
 //!
 //! `LOCKSTEP_ALL=1` puts all faults at each operator, which takes some minutes.
 
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use stillframe::{FrameState, OptLevel};
 use stillframe_lockstep::{Fault, Lockstep, Pair, Program, Report, Settings, Variant};
 
-/// The positions in a function's operators that a call with this seed executes.
-fn executed(pair: &Pair<'_>, function: usize, seed: u64) -> Vec<usize> {
-    let (_, executed) = pair.call(&format!("f{function}"), seed).unwrap();
+/// The positions in the operators of `function` that a call of `called` with this seed executes.
+fn executed(pair: &Pair<'_>, called: usize, function: usize, seed: u64) -> Vec<usize> {
+    let (_, executed) = pair.call(&format!("f{called}"), seed).unwrap();
     let index = Program::index(function);
     let of_function = pair.module().function(index).unwrap();
     let position = |&(func, pc): &(u32, u32)| (func == index).then(|| of_function.position(pc));
@@ -39,11 +39,16 @@ fn run(
         };
         let base = load(&[]);
         let mut variants = Vec::new();
-        for function in 0..program.functions() {
-            for position in executed(&base, function, seed) {
-                let first = (position + function + seed as usize) % sparse;
-                let faults = Fault::ALL.iter().skip(first).step_by(sparse);
-                variants.extend(faults.map(|&fault| Variant { function, position, fault }));
+        for called in 0..program.functions() {
+            let inlined = program.leaves().filter(|&leaf| program.calls(called, leaf));
+            for function in inlined.chain([called]) {
+                let caller = (function != called).then_some(called);
+                for position in executed(&base, called, function, seed) {
+                    let first = (position + called + seed as usize) % sparse;
+                    let faults = Fault::ALL.iter().skip(first).step_by(sparse);
+                    let variant = |&fault| Variant { function, position, caller, fault };
+                    variants.extend(faults.map(variant));
+                }
             }
         }
         let pair = load(&variants);

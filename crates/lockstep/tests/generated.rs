@@ -27,14 +27,14 @@ fn run(settings: Settings, seeds: std::ops::Range<u64>) -> Report {
 
 #[test]
 fn all_locals_and_operands_are_the_interpreters() {
-    let report = run(Settings::new(FrameState::All), 0..60);
+    let report = run(Settings::new(FrameState::All), 0..90);
     assert_eq!(report.not_live, 0);
     assert!(report.stops > 4_000 && report.operands > 5_000 && report.traps > 20, "{report:?}");
 }
 
 #[test]
 fn live_locals_and_operands_are_the_interpreters() {
-    let report = run(Settings::new(FrameState::Live), 0..60);
+    let report = run(Settings::new(FrameState::Live), 0..90);
     assert!(
         report.stops > 4_000 && report.operands > 5_000 && report.not_live > 5_000,
         "{report:?}"
@@ -43,7 +43,7 @@ fn live_locals_and_operands_are_the_interpreters() {
 
 #[test]
 fn without_frame_state_backtraces_and_fuel_are_the_interpreters() {
-    let report = run(Settings::new(FrameState::Off), 0..30);
+    let report = run(Settings::new(FrameState::Off), 0..50);
     assert!(report.stops > 2_000, "{report:?}");
 }
 
@@ -63,7 +63,7 @@ fn without_metering_and_without_optimisation_frames_are_the_interpreters() {
         let report = run(settings, 60..90);
         assert!(report.host_calls > 200, "{report:?}");
         let settings = Settings { opt_level: OptLevel::None, ..Settings::new(frame_state) };
-        let report = run(settings, 60..80);
+        let report = run(settings, 60..90);
         assert!(report.stops > 1_000, "{report:?}");
     }
 }

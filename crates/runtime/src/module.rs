@@ -2,7 +2,7 @@
 
 use crate::code::{self, CodeMemory, CodeOwner};
 use crate::engine::EngineShared;
-use crate::frames::FunctionLayout;
+use crate::frames::{FunctionLayout, local_types};
 use crate::gdb_jit::Registration;
 use crate::image::MemoryImage;
 use anyhow::{Context, Result, ensure};
@@ -13,6 +13,7 @@ use stillframe_abi::frame_table::{
     FrameTable, FunctionFrames, NativeOffset, Readable, Row, Rows, WasmPc,
 };
 use stillframe_abi::module::ModuleInfo;
+use stillframe_abi::types::ValType;
 use stillframe_abi::vmctx::VMOffsets;
 
 /// A compiled module: description, code, and all that stays the same between instances.
@@ -244,8 +245,16 @@ impl CompiledModule {
         layouts[defined].get_or_init(|| {
             let func = (defined + self.info.num_imported_functions) as u32;
             let params = self.info.func_type(func).params();
-            FunctionLayout::new(self.function_frames(defined).layout(), params)
+            let layout = self.function_frames(defined).layout();
+            FunctionLayout::new(layout, params, |callee| self.local_types(callee))
         })
+    }
+
+    /// The types of the locals of a function, if the module defines it.
+    fn local_types(&self, func: u32) -> Option<Vec<ValType>> {
+        let defined = (func as usize).checked_sub(self.info.num_imported_functions)?;
+        let layout = (defined < self.info.code.len()).then(|| self.function_frames(defined))?;
+        local_types(self.info.func_type(func).params(), &layout.layout()?.declared)
     }
 
     /// Whether frames of the module can be written to.

@@ -133,6 +133,16 @@ impl Config {
         self
     }
 
+    /// Whether small functions that neither loop nor call are compiled into the functions that call
+    /// them. On by default, and off with [`Config::frame_writes`]. What can be seen of a guest is
+    /// the same with it as without, its fuel and its frames included, but for one thing: a call
+    /// that is compiled so takes no stack, and cannot end in
+    /// [`Trap::StackOverflow`](crate::Trap::StackOverflow).
+    pub fn inlining(&mut self, enable: bool) -> &mut Config {
+        self.compiler.inlining = enable;
+        self
+    }
+
     /// How many places in code each store remembers at most of those where it has found frames
     /// ([`Store::frame_cache_stats`](crate::Store::frame_cache_stats)). The default is 4096.
     pub fn frame_cache_size(&mut self, entries: usize) -> &mut Config {

@@ -284,6 +284,7 @@ fn rows(
         let at = site.ret_addr;
         let resolved = location(at - 1).and_then(|loc| points.resolve(loc));
         let resolved = resolved.ok_or_else(|| unknown("call that returns", at))?;
+        debug_assert!(resolved.site.is_none(), "nothing is called in inlined bodies");
         let wasm_pc = resolved.wasm_pc;
         let kind = match site.exception_handlers {
             [] => RowKind::Call,
@@ -294,24 +295,24 @@ fn rows(
             }
             other => anyhow::bail!("internal error: unexpected handlers {other:?}"),
         };
-        rows.push((Row { native: NativeOffset(at), wasm_pc, kind }, resolved.call));
+        rows.push((Row { native: NativeOffset(at), wasm_pc, site: None, kind }, resolved.call));
     }
     for trap in code.buffer.traps() {
         let at = trap.offset;
-        let (trap, wasm_pc, refund, state) = match (location(at), trap.code) {
+        let (trap, wasm_pc, site, refund, state) = match (location(at), trap.code) {
             // The prologue's stack test is before all operators, and before all charges.
             (None, TrapCode::STACK_OVERFLOW) => {
-                (Trap::StackOverflow, body_start, 0, PointState::default())
+                (Trap::StackOverflow, body_start, None, 0, PointState::default())
             }
             (loc, code) => {
                 let resolved = loc.and_then(|loc: SourceLoc| points.resolve_trap(loc, code));
                 let (trap, resolved) =
                     resolved.ok_or_else(|| unknown(&format!("trap ({code})"), at))?;
-                (trap, resolved.wasm_pc, resolved.refund, resolved.trap)
+                (trap, resolved.wasm_pc, resolved.site, resolved.refund, resolved.trap)
             }
         };
         let kind = RowKind::Trap { trap, refund };
-        rows.push((Row { native: NativeOffset(at), wasm_pc, kind }, state));
+        rows.push((Row { native: NativeOffset(at), wasm_pc, site, kind }, state));
     }
     rows.sort_by_key(|(row, _)| (row.native, !row.kind.is_call()));
     rows.dedup();

@@ -3,6 +3,7 @@
 use crate::compile::Worker;
 use crate::costs::OperatorCosts;
 use crate::env::{Metering, ModuleEnv};
+use crate::inline::Inlinables;
 use crate::link::ArtifactBuilder;
 use crate::module::{self, ParsedModule};
 use crate::trampoline::{self, TrampolineText};
@@ -41,6 +42,8 @@ pub struct CompilerOptions {
     pub frame_state: FrameState,
     /// Whether code reads locals and operands again that a debugger may have written.
     pub frame_writes: bool,
+    /// Whether small functions are translated in the place of their calls. Not with `frame_writes`.
+    pub inlining: bool,
 }
 
 impl Default for CompilerOptions {
@@ -55,6 +58,7 @@ impl Default for CompilerOptions {
             dwarf: true,
             frame_state: FrameState::default(),
             frame_writes: false,
+            inlining: true,
         }
     }
 }
@@ -112,6 +116,7 @@ impl Compiler {
             epochs: options.epochs,
             frame_state: options.frame_state,
             frame_writes: options.frame_writes,
+            inlining: options.inlining && !options.frame_writes,
         };
         Ok(Compiler { options, metering, isa, settings })
     }
@@ -137,7 +142,7 @@ impl Compiler {
     pub fn compile(&self, wasm: &[u8], progress: &dyn Progress) -> Result<Artifact> {
         let ParsedModule { mut info, bodies, data, dwarf } = module::parse(wasm)?;
         progress.functions(bodies.len());
-        let env = self.env(&info);
+        let env = self.env(&info, &bodies);
         let workers = Mutex::new(Vec::new());
         let functions = self.for_each_body(&info, bodies, |validator, body| {
             let worker = workers.lock().expect("no panic while locked").pop();
@@ -196,19 +201,24 @@ impl Compiler {
     /// As [`Compiler::compile`]; and if the module defines no such function.
     pub fn disassemble(&self, wasm: &[u8], index: u32) -> Result<(String, String)> {
         let ParsedModule { info, bodies, .. } = module::parse(wasm)?;
+        let env = self.env(&info, &bodies);
         let body = bodies.into_iter().find(|(validator, _)| validator.index == index);
         let (validator, body) =
             body.with_context(|| format!("the module defines no function {index}"))?;
-        let disassembled = Worker::new().disassemble(&self.env(&info), validator, &body);
+        let disassembled = Worker::new().disassemble(&env, validator, &body);
         disassembled.map_err(|error| in_function(error, &info, index))
     }
 
-    fn env<'a>(&'a self, info: &'a ModuleInfo) -> ModuleEnv<'a> {
+    fn env<'a>(&'a self, info: &'a ModuleInfo, bodies: &[Body<'a>]) -> ModuleEnv<'a> {
         let offsets = VMOffsets::new(info);
         let CompilerOptions { frame_state, frame_writes, .. } = self.options;
         let frame_writes = frame_writes && frame_state != FrameState::Off;
         let (isa, metering) = (&*self.isa, &self.metering);
-        ModuleEnv { info, offsets, isa, metering, frame_state, frame_writes }
+        let inlinable = match self.settings.inlining {
+            true => Inlinables::of(info, bodies),
+            false => Inlinables::default(),
+        };
+        ModuleEnv { info, offsets, isa, metering, inlinable, frame_state, frame_writes }
     }
 
     /// Does `work` for every function body, in parallel if so configured, and collects what it

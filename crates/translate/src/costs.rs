@@ -65,6 +65,9 @@ macro_rules! operators {
         /// The visitor names of the operators, by index: `i32_add`, `memory_grow`.
         const NAMES: &[&str] = &[$(stringify!($visit),)*];
 
+        /// The proposals that the operators belong to, by index: `mvp`, `bulk_memory`.
+        const PROPOSALS: &[&str] = &[$(stringify!($proposal),)*];
+
         fn index(op: &Operator<'_>) -> Option<usize> {
             match op {
                 $(Operator::$op $({ $($arg: _),* })? => Some(Index::$op as usize),)*
@@ -74,6 +77,11 @@ macro_rules! operators {
     };
 }
 wasmparser::for_each_operator!(operators);
+
+/// Which proposal an operator belongs to, and its visitor name: `mvp` and `visit_i32_add`.
+pub(crate) fn operator_names(op: &Operator<'_>) -> Option<(&'static str, &'static str)> {
+    index(op).map(|i| (PROPOSALS[i], NAMES[i]))
+}
 
 impl Default for OperatorCosts {
     fn default() -> OperatorCosts {

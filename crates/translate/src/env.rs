@@ -1,6 +1,7 @@
 //! What translating a function needs to know of its module and of the settings.
 
 use crate::costs::OperatorCosts;
+use crate::inline::Inlinables;
 use cranelift_codegen::ir::{self, AbiParam, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use stillframe_abi::artifact::FrameState;
@@ -44,6 +45,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) offsets: VMOffsets,
     pub(crate) isa: &'a dyn TargetIsa,
     pub(crate) metering: &'a Metering,
+    /// What is inlined.
+    pub(crate) inlinable: Inlinables<'a>,
     /// What frames keep.
     pub(crate) frame_state: FrameState,
     /// Whether code loads again what a debugger may have written.

@@ -9,6 +9,7 @@
 use crate::charges::{Runs, Start};
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
 use crate::frame_state::{FunctionState, StateKeeper, TooMuchState};
+use crate::inline::{self, Inlining};
 use crate::liveness::Liveness;
 use crate::metering::Stretch;
 use crate::operands::OperandStack;
@@ -33,7 +34,8 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) vmctx: Value,
     /// Where the context is kept in the frame, if it is.
     pub(crate) context: Option<(ir::StackSlot, i32)>,
-    /// Variables of the wasm locals, parameters first, with their types.
+    /// Variables of the wasm locals, parameters first, with their types; those of inlined bodies
+    /// come behind the function's own.
     pub(crate) locals: Vec<(Variable, ValType)>,
     /// The operand stack.
     pub(crate) stack: OperandStack,
@@ -41,12 +43,13 @@ pub(crate) struct FuncTranslator<'a> {
     operand_vars: HashMap<(usize, ir::Type), Variable>,
     /// The control stack; the first frame is the function's.
     pub(crate) control: Vec<ControlFrame>,
+    pub(crate) inlining: Inlining,
     /// Whether the current operator can be reached.
     pub(crate) reachable: bool,
     pub(crate) points: Points,
     /// Where the current operator is in the file.
     pub(crate) pc: WasmPc,
-    /// Its ordinal in the body.
+    /// Its ordinal in the function's own body; in an inlined one, that of the call.
     pub(crate) operator: u32,
     /// Its first point.
     pub(crate) first_point: ir::SourceLoc,
@@ -65,14 +68,16 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) func_refs: HashMap<u32, ir::FuncRef>,
     /// Signatures of function types of the module called so far.
     pub(crate) sig_refs: HashMap<u32, ir::SigRef>,
+    /// Whether there is a call of wasm in the code.
+    pub(crate) calls: bool,
 }
 
 /// What translating a function leaves beside the Cranelift function.
 pub(crate) struct Translated {
     pub(crate) points: Points,
     pub(crate) state: FunctionState,
-    /// Whether the body, as written, contains a call: if not, its prologue needs no stack test as
-    /// long as its frame fits the reserve.
+    /// Whether the code contains a call of wasm: if not, its prologue needs no stack test as long as
+    /// its frame fits the reserve.
     pub(crate) calls: bool,
 }
 
@@ -133,6 +138,7 @@ pub(crate) fn translate_function(
         stack: OperandStack::default(),
         operand_vars: HashMap::new(),
         control: Vec::new(),
+        inlining: Inlining::new(&env.inlinable, body),
         reachable: true,
         points: Points::default(),
         pc: WasmPc(0),
@@ -146,22 +152,24 @@ pub(crate) fn translate_function(
         last_const: None,
         func_refs: Default::default(),
         sig_refs: Default::default(),
+        calls: false,
     };
     for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
         t.declare_local(ty, value);
     }
-    let (contents, declared) = t.translate_body(index, body, validator)?;
-    let FuncTranslator { builder, mut points, state, runs, .. } = t;
+    let declared = t.translate_body(index, body, validator)?;
+    let FuncTranslator { builder, mut points, state, runs, inlining, calls, .. } = t;
     if env.metering.fuel {
         points.set_charges(runs.settle(builder.func));
     }
-    let state = state.finish(builder.func, declared);
+    let state = state.finish(builder.func, declared, inlining.sites);
     builder.finalize(env.isa.frontend_config());
-    Ok(Translated { points, state, calls: contents.has_call })
+    Ok(Translated { points, state, calls })
 }
 
 impl FuncTranslator<'_> {
-    fn declare_local(&mut self, ty: ValType, value: Value) {
+    /// Adds a local, with its first value.
+    pub(crate) fn declare_local(&mut self, ty: ValType, value: Value) {
         let var = self.builder.declare_var(clif_type(ty));
         self.builder.def_var(var, value);
         self.locals.push((var, ty));
@@ -172,7 +180,7 @@ impl FuncTranslator<'_> {
         index: u32,
         body: &FunctionBody<'_>,
         validator: &mut FuncValidator<impl WasmModuleResources>,
-    ) -> Result<(Contents, Vec<(u32, ValType)>)> {
+    ) -> Result<Vec<(u32, ValType)>> {
         let contents = Contents::scan(body)?;
         let mut declared = Vec::new();
         let mut locals = body.get_locals_reader()?;
@@ -212,11 +220,15 @@ impl FuncTranslator<'_> {
             self.state.check_budget(self.operator)?;
         }
         ops.finish()?;
-        Ok((contents, declared))
+        Ok(declared)
     }
 
     /// Charges for the operator, gives it a point and translates it.
-    fn translate_operator(&mut self, op: &Operator<'_>, pc: WasmPc) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed or not supported.
+    pub(crate) fn translate_operator(&mut self, op: &Operator<'_>, pc: WasmPc) -> Result<()> {
         self.pc = pc;
         let reachable = self.reachable;
         if reachable {
@@ -238,6 +250,7 @@ impl FuncTranslator<'_> {
             || ops::numeric::translate(self, op)
             || ops::memory::translate(self, op)
             || ops::atomic::translate(self, op)
+            || inline::translate(self, op)?
             || ops::call::translate(self, op)
             || ops::exception::translate(self, op)
             || ops::simd::translate(self, op)

@@ -23,6 +23,7 @@ mod costs;
 mod env;
 mod frame_state;
 mod func;
+mod inline;
 mod link;
 mod liveness;
 mod metering;

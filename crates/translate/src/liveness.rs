@@ -52,6 +52,13 @@ impl LocalSet {
         self.words[local as usize / 64] |= 1 << (local % 64);
     }
 
+    /// The set of the same locals numbered from `first` on.
+    pub(crate) fn shifted(&self, first: u32) -> LocalSet {
+        let mut set = LocalSet::empty(first as usize + self.words.len() * 64);
+        self.iter().for_each(|local| set.insert(first + local));
+        set
+    }
+
     /// Takes a local out.
     pub(crate) fn remove(&mut self, local: u32) {
         self.words[local as usize / 64] &= !(1 << (local % 64));

@@ -38,6 +38,8 @@ pub(crate) struct PointState(pub(crate) u32);
 #[derive(Clone, Copy, Debug)]
 struct Point {
     wasm_pc: WasmPc,
+    /// The inlined body that it is in, by its position among the function's sites.
+    site: Option<u32>,
     /// The run that it is in, and the run's cost up to and including this point's operator; `None`
     /// where nothing is charged in advance.
     charged: Option<(RunId, u64)>,
@@ -61,12 +63,16 @@ pub(crate) struct Points {
     points: Vec<Point>,
     chunks: Vec<Chunk>,
     charges: Option<Solution>,
+    /// The inlined body that new points are in.
+    site: Option<u32>,
 }
 
 /// What a point says once the function is whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Resolved {
     pub(crate) wasm_pc: WasmPc,
+    /// The inlined body that it is in.
+    pub(crate) site: Option<u32>,
     pub(crate) refund: u64,
     /// The state at its call.
     pub(crate) call: PointState,
@@ -87,7 +93,13 @@ impl Points {
         wasm_pc: WasmPc,
         charged: Option<(RunId, u64)>,
     ) -> SourceLoc {
-        self.push(Point { wasm_pc, charged, call: None, trap: None })
+        let site = self.site;
+        self.push(Point { wasm_pc, site, charged, call: None, trap: None })
+    }
+
+    /// Says which inlined body, if any, the points are in that start from here on.
+    pub(crate) fn set_site(&mut self, site: Option<u32>) {
+        self.site = site;
     }
 
     /// Starts another point of the same operator.
@@ -170,7 +182,7 @@ impl Points {
             _ => 0,
         };
         let (call, trap) = (point.call.unwrap_or_default(), point.trap.unwrap_or_default());
-        Some(Resolved { wasm_pc: point.wasm_pc, refund, call, trap })
+        Some(Resolved { wasm_pc: point.wasm_pc, site: point.site, refund, call, trap })
     }
 
     /// What is known of an instruction with this `SourceLoc`.

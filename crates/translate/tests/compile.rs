@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{METERINGS, compiler, position, rows, trap, wasm};
+use common::{METERINGS, calling_compiler, compiler, position, rows, trap, wasm};
 use std::fmt::Write as _;
 use stillframe_abi::Trap;
 use stillframe_abi::frame_table::{RowKind, WasmPc};
@@ -124,7 +124,7 @@ fn code_is_the_same_in_every_compilation() {
 #[test]
 fn functions_are_aligned_and_call_each_other() {
     let module = wasm("(module (func $a) (func (call $a) (call $b)) (func $b (call $a)))");
-    let artifact = compiler(false, false).compile(&module, &()).unwrap();
+    let artifact = calling_compiler(false, false).compile(&module, &()).unwrap();
     let code = &artifact.info.code;
     assert_eq!(artifact.text.len(), code[2].end as usize);
     for pair in code.windows(2) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{METERINGS, compiler, position, rows, trap, wasm};
+use common::{METERINGS, calling_compiler, compiler, position, rows, trap, wasm};
 use std::fmt::Write as _;
 use stillframe_abi::Trap;
 use stillframe_abi::frame_table::{Row, RowKind, WasmPc};
@@ -161,7 +161,7 @@ fn checkpoints_are_at_entries_and_loops() {
     let inner = position(&module, &[0x03, 0x40, 0x0c, 1]);
     let call = position(&module, &[0x10, 4]);
     for (fuel, epochs) in METERINGS {
-        let artifact = compiler(fuel, epochs).compile(&module, &()).unwrap();
+        let artifact = calling_compiler(fuel, epochs).compile(&module, &()).unwrap();
         let calls: Vec<Vec<WasmPc>> = (0..5)
             .map(|defined| {
                 let rows = rows(&artifact, defined).into_iter();

@@ -10,9 +10,22 @@
 //!   fp − base   cell 0, cell 1, …        upwards, 8 bytes each, 16 for a vector
 //! ```
 //!
+//! # Inlined bodies
+//!
+//! A function that is translated in its caller's place has no frame. Where such a body can stop (it
+//! can only trap: bodies that call, or that the runtime can stop, are not inlined) the frame stands
+//! for two, and its table has the *site*: who was called, where, and how the callee's locals and
+//! operands are numbered in the frame.
+//!
+//! ```text
+//!   locals     0 … n−1, the function's own   … first_local, the callee's own, in their order …
+//!   operands   0 … first_operand−1: what lies below the call's arguments   the callee's, from 0 on
+//! ```
+//!
 //! Values stand there in the layout of the machine: integers and floats in the low bytes of their
 //! cell, references as what generated code has for them.
 
+use super::WasmPc;
 use super::bytes::{read_u8, read_varint, unzigzag, write_varint, zigzag};
 use crate::types::ValType;
 use std::sync::Arc;
@@ -22,7 +35,8 @@ use std::sync::Arc;
 pub enum Cell {
     /// The instance's context.
     Context,
-    /// The local with this index; parameters come first.
+    /// The local with this index; parameters come first. Those of inlined bodies come behind the
+    /// function's own.
     Local(u32),
     /// The operand at this depth; 0 is the bottom of the operand stack.
     Operand {
@@ -38,10 +52,25 @@ pub enum Cell {
 pub struct FrameLayout {
     /// How many locals of which type the body declares, in order; parameters are not among them.
     pub declared: Vec<(u32, ValType)>,
+    /// The inlined bodies in which a frame can stop, by their first locals.
+    pub sites: Vec<InlineSite>,
     /// Bytes from the frame pointer down to the first cell.
     pub base: u32,
     /// The cells, in the order in which they lie.
     pub cells: Vec<Cell>,
+}
+
+/// Where the body of another function is inlined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InlineSite {
+    /// The operator that calls it.
+    pub call: WasmPc,
+    /// The function, by its index in the module. It is one that the module defines.
+    pub callee: u32,
+    /// The callee's first local, in the frame's numbering. It has as many as its own layout says.
+    pub first_local: u32,
+    /// The callee's first operand, in the frame's numbering.
+    pub first_operand: u32,
 }
 
 /// What can be read of a frame that stands at a place.
@@ -160,6 +189,15 @@ pub(super) fn encode_layout(layout: &FrameLayout, out: &mut Vec<u8>) {
         write_varint(out, u64::from(count));
         out.push(type_code(ty));
     }
+    write_varint(out, layout.sites.len() as u64);
+    let mut last = 0;
+    for site in &layout.sites {
+        write_varint(out, zigzag(i64::from(site.call.0) - last));
+        for number in [site.callee, site.first_local, site.first_operand] {
+            write_varint(out, u64::from(number));
+        }
+        last = i64::from(site.call.0);
+    }
     write_varint(out, layout.cells.len() as u64);
     if layout.cells.is_empty() {
         return;
@@ -186,6 +224,14 @@ pub(super) fn decode_layout(bytes: &mut &[u8]) -> Option<FrameLayout> {
     for _ in 0..read_varint(bytes)? {
         let count = u32::try_from(read_varint(bytes)?).ok()?;
         layout.declared.push((count, type_of_code(read_u8(bytes)?)?));
+    }
+    let mut last = 0;
+    for _ in 0..read_varint(bytes)? {
+        last = i64::checked_add(last, unzigzag(read_varint(bytes)?))?;
+        let call = WasmPc(u32::try_from(last).ok()?);
+        let mut number = || u32::try_from(read_varint(bytes)?).ok();
+        let (callee, first_local, first_operand) = (number()?, number()?, number()?);
+        layout.sites.push(InlineSite { call, callee, first_local, first_operand });
     }
     let cells = read_varint(bytes)?;
     if cells == 0 {
@@ -334,6 +380,14 @@ mod tests {
     fn a_layout_round_trips() {
         let layout = FrameLayout {
             declared: vec![(3, ValType::I32), (70_000, ValType::V128), (1, ValType::ExnRef)],
+            sites: [(5_000, 70_004), (90, 1 << 30)]
+                .map(|(pc, first_local)| InlineSite {
+                    call: WasmPc(pc),
+                    callee: 7,
+                    first_local,
+                    first_operand: 300,
+                })
+                .to_vec(),
             base: 4096,
             cells: vec![
                 Cell::Context,
@@ -343,7 +397,8 @@ mod tests {
                 Cell::Operand { depth: 3, wide: false },
             ],
         };
-        for layout in [layout, FrameLayout::default()] {
+        let without_cells = FrameLayout { base: 0, cells: Vec::new(), ..layout.clone() };
+        for layout in [layout, without_cells, FrameLayout::default()] {
             let mut bytes = Vec::new();
             encode_layout(&layout, &mut bytes);
             let mut rest = &bytes[..];

@@ -21,6 +21,8 @@
 //!     rows            in ascending native offset, in blocks of at least 32:
 //!       varint        native offset − that of the row before (in a first block's first row: − 0)
 //!       varint        zigzag(wasm pc − that of the row before (first: − body start))
+//!       u8, varint    if the row is of another inlined body than the row before: 30, and the number
+//!                     of its site in the layout, 0 for the function's own body
 //!       u8            bits 0..5: 0 for a call, 31 for a call with a handler, else the trap's code
 //!                     bit 5: the readable cells are not those of the row before
 //!                     bit 6: the operands are not those of the row before
@@ -34,8 +36,8 @@
 //!                     on top, and a byte for each of these
 //! ```
 //!
-//! A block's first row is coded against nothing: no readable cells and no operands; its native
-//! offset and wasm pc are against those in the directory. So a row is found by reading at most one
+//! A block's first row is coded against nothing: no readable cells, no operands, and the function's
+//! own body; its native offset and wasm pc are against those in the directory. So a row is found by reading at most one
 //! block. A block goes on beyond 32 rows until it is several times as long as the list of readable
 //! cells that the next one has to start with.
 //!
@@ -46,7 +48,7 @@
 mod bytes;
 mod layout;
 
-pub use layout::{Cell, CellSet, FrameLayout, Readable};
+pub use layout::{Cell, CellSet, FrameLayout, InlineSite, Readable};
 
 use crate::trap::Trap;
 use anyhow::{Context, Result, bail, ensure};
@@ -69,6 +71,9 @@ pub struct Row {
     pub native: NativeOffset,
     /// The operator that the instruction belongs to.
     pub wasm_pc: WasmPc,
+    /// The inlined body that the operator is in, as a position in [`FrameLayout::sites`]; `None`: the
+    /// function's own.
+    pub site: Option<u32>,
     /// What stops here.
     pub kind: RowKind,
 }
@@ -107,12 +112,15 @@ impl RowKind {
 
 /// What marks a call with a handler; no trap has this code.
 const WITH_HANDLER: u8 = 31;
+/// What comes before the kind of a row that is of another body than the row before; no trap has
+/// this code.
+const SITE: u8 = 30;
 /// The bits of a row's kind.
 const KIND: u8 = 0x1f;
 /// Marks a row with a refund.
 const REFUND: u8 = 0x80;
 
-const _: () = assert!(Trap::ALL.len() < WITH_HANDLER as usize);
+const _: () = assert!(Trap::ALL.len() < SITE as usize);
 
 /// Rows in a block, at least.
 const BLOCK: usize = 32;
@@ -176,7 +184,7 @@ pub fn encode_function(
     out.append(&mut encoded);
 
     let nothing = Readable::default();
-    let (mut native, mut pc, mut before) = (0, body_start.0, &nothing);
+    let (mut native, mut pc, mut before, mut site) = (0, body_start.0, &nothing, None);
     let mut directory = Vec::new();
     // Of the block that is being written: its rows, and where it starts.
     let (mut in_block, mut start) = (0, 0);
@@ -186,7 +194,7 @@ pub fn encode_function(
             let mut head = Vec::new();
             encode_changes(&nothing, state, &mut head);
             if encoded.len() - start >= BLOCK_RATIO * head.len() {
-                (native, pc, before) = (row.native.0, row.wasm_pc.0, &nothing);
+                (native, pc, before, site) = (row.native.0, row.wasm_pc.0, &nothing, None);
                 (in_block, start) = (0, encoded.len());
                 for word in [native, pc, start as u32] {
                     directory.extend_from_slice(&word.to_le_bytes());
@@ -196,9 +204,13 @@ pub fn encode_function(
         in_block += 1;
         write_varint(&mut encoded, u64::from(row.native.0 - native));
         write_varint(&mut encoded, zigzag(i64::from(row.wasm_pc.0) - i64::from(pc)));
+        if row.site != site {
+            encoded.push(SITE);
+            write_varint(&mut encoded, row.site.map_or(0, |site| u64::from(site) + 1));
+        }
         encode_kind(row.kind, changes(before, state), &mut encoded);
         encode_changes(before, state, &mut encoded);
-        (native, pc, before) = (row.native.0, row.wasm_pc.0, state);
+        (native, pc, before, site) = (row.native.0, row.wasm_pc.0, state, row.site);
     }
     write_varint(&mut out, (directory.len() / ENTRY) as u64);
     out.append(&mut directory);
@@ -325,6 +337,7 @@ impl<'a> FunctionFrames<'a> {
             len: self.rows.len(),
             native: 0,
             pc: self.body_start.0,
+            site: None,
             state,
         };
         if let Some(before) = block.checked_sub(1) {
@@ -393,6 +406,7 @@ pub struct Rows<'a, S = Readable> {
     len: usize,
     native: u32,
     pc: u32,
+    site: Option<u32>,
     state: S,
 }
 
@@ -407,6 +421,7 @@ impl<S: BorrowMut<Readable>> Rows<'_, S> {
         let (entry, rest) = self.directory.split_at_checked(ENTRY)?;
         (self.native, self.pc) = (read_u32(entry)?, read_u32(&entry[4..])?);
         self.directory = rest;
+        self.site = None;
         self.state.borrow_mut().clear();
         Some(())
     }
@@ -429,7 +444,12 @@ impl<S: BorrowMut<Readable>> Iterator for Rows<'_, S> {
         self.native = self.native.checked_add(native)?;
         let pc = i64::from(self.pc).checked_add(unzigzag(read_varint(&mut self.bytes)?))?;
         self.pc = u32::try_from(pc).ok()?;
-        let marks = read_u8(&mut self.bytes)?;
+        let mut marks = read_u8(&mut self.bytes)?;
+        if marks == SITE {
+            let site = u32::try_from(read_varint(&mut self.bytes)?).ok()?;
+            self.site = site.checked_sub(1);
+            marks = read_u8(&mut self.bytes)?;
+        }
         let kind = match marks & KIND {
             0 => RowKind::Call,
             WITH_HANDLER => {
@@ -443,7 +463,8 @@ impl<S: BorrowMut<Readable>> Iterator for Rows<'_, S> {
             }
         };
         decode_changes(marks, self.state.borrow_mut(), &mut self.bytes)?;
-        Some(Row { native: NativeOffset(self.native), wasm_pc: WasmPc(self.pc), kind })
+        let (native, wasm_pc) = (NativeOffset(self.native), WasmPc(self.pc));
+        Some(Row { native, wasm_pc, site: self.site, kind })
     }
 }
 

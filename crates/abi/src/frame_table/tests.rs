@@ -4,7 +4,7 @@ use super::*;
 use crate::types::ValType;
 
 fn row(native: u32, pc: u32, kind: RowKind) -> Row {
-    Row { native: NativeOffset(native), wasm_pc: WasmPc(pc), kind }
+    Row { native: NativeOffset(native), wasm_pc: WasmPc(pc), site: None, kind }
 }
 
 fn state(cells: &[u32], operands: &[Option<ValType>]) -> Readable {
@@ -47,6 +47,7 @@ fn rows_round_trip_and_are_found_by_address_and_kind() {
     let layout = FrameLayout {
         declared: vec![(2, ValType::F64)],
         base: 96,
+        sites: vec![InlineSite { call: WasmPc(103), callee: 2, first_local: 5, first_operand: 0 }],
         cells: vec![Cell::Context, Cell::Local(1)],
     };
     let bytes = table(&[
@@ -76,12 +77,14 @@ fn rows_round_trip_and_are_found_by_address_and_kind() {
 #[test]
 fn every_row_of_many_blocks_is_found() {
     let states: Vec<_> = (0..7).map(|i| state(&[i, 2 * i], &[Some(ValType::I64)])).collect();
-    // At each address a call and a trap, so that pairs lie across the ends of blocks.
+    // At each address a call and a trap, so that pairs lie across the ends of blocks; some of the
+    // traps are in inlined bodies.
     let mut rows = vec![(row(3, 1000, RowKind::Call), &states[0])];
     for i in 1..500u32 {
         let state = &states[i as usize % 7];
         rows.push((row(i * 10, 1000 + i, RowKind::Call), state));
-        rows.push((row(i * 10, 990 + i, oob(u64::from(i))), state));
+        let site = (i % 4 < 3).then_some(i / 16 * 1000);
+        rows.push((Row { site, ..row(i * 10, 990 + i, oob(u64::from(i))) }, state));
     }
     let bytes = table(&[encode_function(&FrameLayout::default(), &rows, WasmPc(990))]);
     let table = FrameTable::parse(&bytes, 1).unwrap();
@@ -105,9 +108,12 @@ fn damaged_tables_are_refused_or_end_early() {
     let layout = FrameLayout {
         declared: vec![(2, ValType::F64)],
         base: 96,
+        sites: vec![InlineSite { call: WasmPc(105), callee: 1, first_local: 2, first_operand: 1 }],
         cells: vec![Cell::Context, Cell::Local(1), Cell::Operand { depth: 0, wide: false }],
     };
-    let rows: Vec<_> = (0..40).map(|i| (row(7 + i, 110, oob(0)), &state)).collect();
+    let site = |i| (i % 3 == 0).then_some(0);
+    let rows = (0..40).map(|i| (Row { site: site(i), ..row(7 + i, 110, oob(0)) }, &state));
+    let rows: Vec<_> = rows.collect();
     let bytes = table(&[encode_function(&layout, &rows, WasmPc(100))]);
     assert!(FrameTable::parse(&bytes, 2).is_err());
     assert!(FrameTable::parse(&bytes[..9], 1).is_err());

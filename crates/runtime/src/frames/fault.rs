@@ -13,6 +13,8 @@ pub(crate) struct Faulted {
     /// The instruction.
     pub(crate) pc: usize,
     pub(crate) row: Arc<FrameRow>,
+    /// The row of the body that is inlined there, if it is one that has faulted.
+    pub(crate) inlined: Option<Arc<FrameRow>>,
     /// The context of the frame's instance, if the frame itself was not made yet.
     pub(crate) context: Option<usize>,
 }
@@ -37,7 +39,7 @@ impl StoreCore {
         let Some((position, Fits { trap, refund, row, readable })) = position.zip(found) else {
             fatal("a fault at an instruction that cannot trap", &fault);
         };
-        let row = Arc::new(FrameRow::new(module, position.defined, row, &readable));
+        let (inlined, row) = FrameRow::of_trap(&module, position.defined, row, readable);
         // The function had its context in a register when it tested the stack limit, before anything
         // else.
         let is_context = |address: &usize| self.instance_of(&row, *address).is_some();
@@ -45,7 +47,8 @@ impl StoreCore {
             Trap::StackOverflow => fault.arguments.into_iter().find(is_context),
             _ => None,
         };
-        self.faulted = Some(Faulted { pc: fault.pc, row, context });
+        let (row, inlined) = (Arc::new(row), inlined.map(Arc::new));
+        self.faulted = Some(Faulted { pc: fault.pc, row, inlined, context });
         if trap == Trap::MemoryOutOfBounds && !self.may_fault_at(fault.address) {
             fatal("a memory access outside of the guest's address space", &fault);
         }

@@ -110,7 +110,7 @@ impl FrameHandle {
     ///
     /// If the handle is stale or of another store.
     pub fn num_locals(&self, store: &StoreCore) -> Result<usize, FrameError> {
-        Ok(self.row(store)?.layout().locals().len())
+        Ok(self.row(store)?.locals().len())
     }
 
     /// Number of operands; those that a call has taken are not among them.
@@ -201,7 +201,7 @@ impl FrameHandle {
     ) -> Result<(), FrameError> {
         let ty = self.writable(store)?.operand(index)?.ok_or(FrameError::NotLive)?;
         let raw = store.raw_frame_value(ty, value)?;
-        let below = self.row.layout().operand(index, ty).ok_or(FrameError::NotLive)?;
+        let below = self.row.below_of_operand(index, ty).ok_or(FrameError::NotLive)?;
         // SAFETY: as in `set_local`.
         unsafe { self.write(store, below, ty, raw) }
     }
@@ -264,7 +264,7 @@ impl FrameHandle {
 impl FrameRow {
     #[inline]
     pub(super) fn local(&self, index: usize) -> Result<&LocalPlace, FrameError> {
-        let locals = self.layout().locals();
+        let locals = self.locals();
         locals.get(index).ok_or(FrameError::OutOfRange { index, len: locals.len() })
     }
 
@@ -305,13 +305,13 @@ impl FrameRow {
         index: usize,
     ) -> Result<(ValType, RawValue), FrameError> {
         let ty = self.operand(index)?.ok_or(FrameError::NotLive)?;
-        let below = self.layout().operand(index, ty).ok_or(FrameError::NotLive)?;
+        let below = self.below_of_operand(index, ty).ok_or(FrameError::NotLive)?;
         Ok((ty, read(stack, fp, below, ty).ok_or(FrameError::NotLive)?))
     }
 
     /// The address of the instance's context in the frame at `fp`, if it is kept.
     pub(super) fn context(&self, stack: &FrozenStack<'_>, fp: usize) -> Option<usize> {
-        let place = self.layout().context()?;
+        let place = self.context_place()?;
         let holds = self.state.holds(place.cell);
         holds.then(|| stack.word(fp.checked_sub(place.below as usize)?))?
     }

@@ -36,7 +36,7 @@ pub(crate) use fault::Faulted;
 pub use handle::{ActivationId, FrameHandle};
 pub use list::Frames;
 pub use row::FrameRow;
-pub(crate) use row::FunctionLayout;
+pub(crate) use row::{FunctionLayout, local_types};
 pub(crate) use trace::Copy;
 pub use trace::{Trace, TraceFrame};
 pub use value::{FrameError, FrameValue};

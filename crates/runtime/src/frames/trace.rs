@@ -80,7 +80,7 @@ impl TraceFrame {
 
     /// Number of locals, parameters included.
     pub fn num_locals(&self) -> usize {
-        self.row.layout().locals().len()
+        self.row.locals().len()
     }
 
     /// Number of operands; those that the operator had taken are not among them.
@@ -136,6 +136,8 @@ struct Strand<'a> {
     start: Link,
     /// Where the innermost frame stands.
     row: Option<Arc<FrameRow>>,
+    /// Of the body that is inlined in it and has faulted.
+    inlined: Option<Arc<FrameRow>>,
     /// The innermost frame's context, if it is known from elsewhere than the frame.
     context: Option<usize>,
 }
@@ -146,6 +148,8 @@ struct Kept {
     link: Link,
     /// Position in [`Collector::strands`].
     strand: usize,
+    /// Whether it is that of the inlined body in the innermost frame.
+    is_inlined: bool,
 }
 
 /// Collects the frames that a trace keeps, from the innermost on. Only those are looked up.
@@ -165,8 +169,11 @@ impl<'a> Collector<'a> {
         let at = self.strands.len();
         // A trampoline's frame has no row, and can be the innermost only.
         let skip = usize::from(strand.row.is_none());
+        if strand.inlined.is_some() {
+            self.keep(Kept { link: strand.start, strand: at, is_inlined: true });
+        }
         for link in links(strand.start, |address| strand.stack.word(address)).skip(skip) {
-            self.keep(Kept { link, strand: at });
+            self.keep(Kept { link, strand: at, is_inlined: false });
         }
         self.strands.push(strand);
     }
@@ -189,9 +196,13 @@ impl<'a> Collector<'a> {
         let mut frames = Vec::with_capacity(self.innermost.len() + self.outermost.len());
         let mut found = Vec::new();
         let mut cache = store.frames.cache();
-        for &Kept { link, strand } in self.innermost.iter().chain(&self.outermost) {
+        for &Kept { link, strand, is_inlined } in self.innermost.iter().chain(&self.outermost) {
             let strand = &self.strands[strand];
-            let row = if link == strand.start { strand.row.clone() } else { cache.row(link.pc) };
+            let row = match link == strand.start {
+                true if is_inlined => strand.inlined.clone(),
+                true => strand.row.clone(),
+                false => cache.row(link.pc),
+            };
             let Some(row) = row else { continue };
             frames.push(TraceFrame { row, activation: strand.activation, values: None });
             if copy == Copy::Values {
@@ -222,9 +233,9 @@ impl StoreCore {
             if let Some(FrozenActivation { stack, start, .. }) = activation {
                 let fault = self.faulted.as_ref();
                 frames.add(match fault.filter(|fault| depth == 0 && fault.pc == start.pc) {
-                    Some(Faulted { row, context, .. }) => {
-                        let (row, context) = (Some(row.clone()), *context);
-                        Strand { stack, activation: depth, start, row, context }
+                    Some(Faulted { row, inlined, context, .. }) => {
+                        let (row, inlined) = (Some(row.clone()), inlined.clone());
+                        Strand { stack, activation: depth, start, row, inlined, context: *context }
                     }
                     None => self.strand(stack, start, depth),
                 });
@@ -237,7 +248,7 @@ impl StoreCore {
     /// The frames of an activation that has not faulted.
     fn strand<'a>(&self, stack: FrozenStack<'a>, start: Link, activation: usize) -> Strand<'a> {
         let row = self.frames.cache().row(start.pc);
-        Strand { stack, activation, start, row, context: None }
+        Strand { stack, activation, start, row, inlined: None, context: None }
     }
 
     /// The frames of a suspended call, innermost first; `None` if it is of another store.
@@ -278,15 +289,13 @@ impl StoreCore {
         let elsewhere = strand.context.filter(|_| link == strand.start);
         let context = row.context(stack, fp).or(elsewhere);
         let instance = context.and_then(|context| self.instance_of(row, context));
-        let layout = row.layout();
         let local = |index: u32| {
             let (ty, raw) = row.read_local(stack, fp, index as usize).ok()?;
             // SAFETY: the row says that the cell of a frame of this store holds a value of this
             // type.
             Some((index, unsafe { self.frame_value(ty, raw) }))
         };
-        let readable = row.state.cells().filter_map(|cell| layout.local_of_cell(cell));
-        let mut locals: Vec<_> = readable.filter_map(local).collect();
+        let mut locals: Vec<_> = row.readable_locals().filter_map(local).collect();
         locals.sort_unstable_by_key(|&(index, _)| index);
         let operand = |index| {
             let (ty, raw) = row.read_operand(stack, fp, index).ok()?;

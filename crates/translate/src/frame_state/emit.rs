@@ -6,7 +6,7 @@
 use super::Held;
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
-use crate::liveness::LocalSet;
+use crate::liveness::{Liveness, LocalSet};
 use crate::points::{PointState, Points};
 use crate::regions::Region;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -116,6 +116,11 @@ impl FuncTranslator<'_> {
 
     /// The locals that are kept at a safepoint before the current operator.
     fn kept_locals(&mut self) -> LocalSet {
+        if let Some((liveness, operator, first_local)) = self.inlining.liveness() {
+            // Those of the function around were saved before the body.
+            let of_body = |liveness: &mut Liveness| liveness.before(operator).shifted(first_local);
+            return liveness.map_or_else(|| LocalSet::empty(0), of_body);
+        }
         match &mut self.liveness {
             Some(liveness) => liveness.before(self.operator),
             None => LocalSet::empty(0),
@@ -169,6 +174,12 @@ impl FuncTranslator<'_> {
             operands[depth] = Some(value);
         }
         kept
+    }
+
+    /// Before a body that is inlined and can trap, whose arguments were popped: stores what a frame
+    /// shows that has called it.
+    pub(crate) fn save_as_for_call(&mut self) {
+        self.save();
     }
 
     /// The state of a frame that stands here with all of its operands saved.

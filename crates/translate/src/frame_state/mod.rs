@@ -36,7 +36,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use stillframe_abi::artifact::FrameState;
-use stillframe_abi::frame_table::{Cell, CellSet, FrameLayout, Readable};
+use stillframe_abi::frame_table::{Cell, CellSet, FrameLayout, InlineSite, Readable};
 use stillframe_abi::types::ValType;
 
 /// What keeping state may cost before a function is translated again in write-through mode: so
@@ -263,11 +263,12 @@ impl StateKeeper {
         self,
         func: &mut ir::Function,
         declared: Vec<(u32, ValType)>,
+        sites: Vec<InlineSite>,
     ) -> FunctionState {
         if let Some(slot) = self.slot {
             func.sized_stack_slots[slot].size = self.size;
         }
-        let layout = FrameLayout { declared, base: 0, cells: self.cells };
+        let layout = FrameLayout { declared, sites, base: 0, cells: self.cells };
         FunctionState { layout, slot: self.slot, states: self.states }
     }
 }

@@ -120,6 +120,7 @@ fn return_call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
 
 /// The contexts and the operands.
 fn arguments(t: &mut FuncTranslator<'_>, callee: &Callee, type_index: u32) -> Vec<Value> {
+    t.calls = true;
     let vmctx = match *callee {
         Callee::Local(_) => t.vmctx,
         Callee::Indirect { vmctx, .. } => vmctx,

@@ -56,7 +56,7 @@ struct Exit {
 
 #[derive(Debug)]
 enum Kind {
-    /// The function's body.
+    /// The function's body, or an inlined one.
     Function,
     /// A `block`, or an `if` behind its `else`.
     Block,
@@ -104,11 +104,12 @@ impl BlockSignature {
     }
 }
 
-/// Pushes the frame of the body of function `func_index`: the outermost one.
+/// Pushes the frame of the body of function `func_index`: the outermost one, or that of a body that
+/// is inlined, whose parameters were popped.
 pub(crate) fn push_function_frame(t: &mut FuncTranslator<'_>, func_index: u32) {
     let signature = BlockSignature::Func(t.env.info.functions[func_index as usize]);
-    let (kind, stretch) = (Kind::Function, t.stretch);
-    t.control.push(ControlFrame { kind, signature, height: 0, exit: Exit::default(), stretch });
+    let (kind, height, stretch) = (Kind::Function, t.stack.len(), t.stretch);
+    t.control.push(ControlFrame { kind, signature, height, exit: Exit::default(), stretch });
 }
 
 /// Translates `op` if it is of this kind. Called for every operator, reachable or not.
@@ -300,6 +301,11 @@ pub(crate) fn branch(t: &mut FuncTranslator<'_>, depth: u32) {
     if depth as usize == t.control.len() - 1 {
         return return_(t);
     }
+    branch_within(t, depth);
+}
+
+/// The same, if it is not the outermost frame's label.
+fn branch_within(t: &mut FuncTranslator<'_>, depth: u32) {
     let Label { block, args, join, .. } = label(t, depth);
     t.end_run(join.map_or(End::Exact, End::To));
     t.builder.ins().jump(block, &args);
@@ -372,6 +378,9 @@ fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
 }
 
 fn return_(t: &mut FuncTranslator<'_>) {
+    if let Some(frame) = t.inlining.frame() {
+        return branch_within(t, (t.control.len() - 1 - frame) as u32);
+    }
     t.end_run_exactly();
     let signature = t.control[0].signature;
     let results = signature.results(t.env.info).len();

@@ -229,6 +229,7 @@ pub(crate) mod tests {
             offsets: VMOffsets::new(&module.info),
             isa: &*isa,
             metering: &metering,
+            inlinable: Default::default(),
             // What is stored for frames has tests of its own.
             frame_state: stillframe_abi::artifact::FrameState::Off,
             frame_writes: false,

@@ -21,17 +21,18 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
             return true;
         }
         Operator::LocalGet { local_index } => {
-            ty_of_value = Some(t.locals[local_index as usize].1);
-            t.read_local(local_index)
+            let local = t.inlining.local(local_index);
+            ty_of_value = Some(t.locals[local as usize].1);
+            t.read_local(local)
         }
         Operator::LocalSet { local_index } => {
             let value = t.pop();
-            t.write_local(local_index, value);
+            t.write_local(t.inlining.local(local_index), value);
             return true;
         }
         Operator::LocalTee { local_index } => {
             let value = t.top(1)[0];
-            t.write_local(local_index, value);
+            t.write_local(t.inlining.local(local_index), value);
             return true;
         }
         Operator::GlobalGet { global_index } => {

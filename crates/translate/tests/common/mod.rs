@@ -1,5 +1,8 @@
 //! What the tests of compiling modules share.
 
+// Each of them uses some of it.
+#![allow(dead_code)]
+
 use stillframe_abi::Trap;
 use stillframe_abi::artifact::Artifact;
 use stillframe_abi::frame_table::{FrameTable, Row, RowKind, WasmPc};
@@ -11,6 +14,12 @@ pub fn wasm(wat: &str) -> Vec<u8> {
 
 pub fn compiler(fuel: bool, epochs: bool) -> Compiler {
     Compiler::new(CompilerOptions { fuel, epochs, ..CompilerOptions::default() }).unwrap()
+}
+
+/// One that inlines nothing.
+pub fn calling_compiler(fuel: bool, epochs: bool) -> Compiler {
+    let options = CompilerOptions { fuel, epochs, inlining: false, ..CompilerOptions::default() };
+    Compiler::new(options).unwrap()
 }
 
 pub const METERINGS: [(bool, bool); 4] =
