@@ -84,8 +84,11 @@ impl Config {
         self
     }
 
-    /// Whether wasm tests the engine's epoch, so that other threads can interrupt it
-    /// ([`Engine::increment_epoch`](crate::Engine::increment_epoch)). Off by default.
+    /// Whether wasm heeds the engine's epoch, so that other threads can interrupt it
+    /// ([`Engine::increment_epoch`](crate::Engine::increment_epoch)). Off by default. Where
+    /// [`Config::consume_fuel`] is on as well it costs no run time, and wasm that runs notices an
+    /// increment within 100,000 units of fuel (with [`Config::operator_costs`] of your own: so many
+    /// times what the cheapest branch costs).
     ///
     /// A store starts with a deadline of 0 ticks: its first call traps with
     /// [`Trap::Interrupt`](crate::Trap::Interrupt) unless

@@ -99,8 +99,8 @@ impl Engine {
 
     /// Adds one to the engine's epoch. Stores whose deadline is reached by that notice at their
     /// next checkpoint, if [`Config::epoch_interruption`] is on. With [`Config::consume_fuel`] they
-    /// notice before they have consumed another 100,000 units, some tens of microseconds; a host
-    /// function's own increment at the next checkpoint.
+    /// notice before they have consumed another 100,000 units, some tens of microseconds, or more
+    /// with other [`Config::operator_costs`]; a host function's own increment at the next checkpoint.
     ///
     /// May be called from any thread, and from a signal handler.
     pub fn increment_epoch(&self) {
