@@ -37,23 +37,41 @@ unsafe impl Sync for Source {}
 impl Source {
     fn open() -> Option<Source> {
         let file = File::open("/proc/self/pagemap").ok()?;
-        let len = page_size();
+        // One page for the mark, and one that is never touched.
+        let len = 2 * page_size();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh mapping at an address of the system's choice, which is kept for ever.
+        // SAFETY: a fresh mapping at an address of the system's choice, which is kept for ever if it
+        // is of use.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if page == libc::MAP_FAILED {
             return None;
         }
-        // SAFETY: the page that was just made, which nobody knows.
-        if unsafe { libc::madvise(page, len, libc::MADV_WIPEONFORK) } != 0 {
-            // SAFETY: as above.
-            unsafe { libc::munmap(page, len) };
-            return None;
-        }
+        // SAFETY: the pages that were just made, which nobody knows.
+        let wiped = unsafe { libc::madvise(page, len, libc::MADV_WIPEONFORK) } == 0;
         let source = Source { file, ours: NonNull::new(page.cast())? };
         source.ours().store(1, Relaxed);
-        Some(source)
+        if wiped && source.tells_the_truth() {
+            return Some(source);
+        }
+        // SAFETY: as above; the source is given up.
+        unsafe { libc::munmap(page, len) };
+        None
+    }
+
+    /// Whether it tells the mark's page from the one behind it. Under an emulator of this system the
+    /// file can be that of the emulator, whose addresses are others.
+    fn tells_the_truth(&self) -> bool {
+        let mut entries = [0; 2];
+        self.read(self.ours.as_ptr() as usize, &mut entries).is_some()
+            && entries.map(touched) == [true, false]
+    }
+
+    /// Reads the entries of the pages from `start` on.
+    fn read(&self, start: usize, entries: &mut [u64]) -> Option<()> {
+        // SAFETY: any bytes are numbers, and numbers are bytes.
+        let bytes = unsafe { entries.align_to_mut::<u8>().1 };
+        self.file.read_exact_at(bytes, (start / page_size()) as u64 * 8).ok()
     }
 
     fn ours(&self) -> &AtomicU64 {
@@ -68,6 +86,11 @@ impl Source {
     }
 }
 
+/// Whether a page may hold something else than when it was mapped.
+fn touched(entry: u64) -> bool {
+    entry & (PRESENT | SWAPPED) != 0
+}
+
 /// What is known of the pages of a range of private memory.
 pub(crate) struct Pages<'a>(&'a [u64]);
 
@@ -75,29 +98,22 @@ impl Pages<'_> {
     /// Asks about the pages of `range`, which are whole ones; `space` is for the answer. `None` if
     /// there are too many or the system does not say.
     pub(crate) fn of(range: Range<usize>, space: &mut [u64; PAGES_MAX]) -> Option<Pages<'_>> {
-        let (first, count) = (range.start / page_size(), range.len() / page_size());
         let source = Source::get()?;
-        let entries = space.get_mut(..count)?;
-        // SAFETY: any bytes are numbers, and numbers are bytes.
-        let bytes = unsafe { entries.align_to_mut::<u8>().1 };
-        source.file.read_exact_at(bytes, first as u64 * 8).ok()?;
+        let entries = space.get_mut(..range.len() / page_size())?;
+        source.read(range.start, entries)?;
         Some(Pages(entries))
-    }
-
-    fn touched(entry: u64) -> bool {
-        entry & (PRESENT | SWAPPED) != 0
     }
 
     /// The offsets of the pages that may hold something else than when they were mapped.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = usize> {
         let entries = self.0.iter().enumerate();
-        let touched = entries.filter(|(_, entry)| Pages::touched(**entry));
+        let touched = entries.filter(|(_, entry)| touched(**entry));
         touched.map(|(at, _)| at * page_size())
     }
 
     /// The number of pages that are memory of their own, not a file's.
     pub(crate) fn own(&self) -> usize {
-        let own = |entry: &&u64| Pages::touched(**entry) && **entry & OF_FILE == 0;
+        let own = |entry: &&u64| touched(**entry) && **entry & OF_FILE == 0;
         self.0.iter().filter(own).count()
     }
 }
@@ -148,6 +164,17 @@ mod tests {
     fn is_told(pages: usize) -> bool {
         let page = page_size();
         Pages::of(page..page * (pages + 1), &mut [0; PAGES_MAX]).is_some()
+    }
+
+    #[test]
+    fn a_source_that_does_not_tell_the_truth_is_not_asked() {
+        let mut source = Source::open().expect("Linux has a pagemap");
+        assert!(source.tells_the_truth());
+        // As an emulator's would be: of addresses where nothing is, or of others.
+        source.file = File::open("/dev/zero").unwrap();
+        assert!(!source.tells_the_truth());
+        source.file = File::open("/proc/self/maps").unwrap();
+        assert!(!source.tells_the_truth());
     }
 
     #[test]

@@ -38,6 +38,9 @@ const UNTESTED_FRAME_MAX: usize = 4096 + 64;
 /// and the reserve exceed both.
 const USABLE_MIN: usize = 32 << 10;
 
+/// Of a free stack, so many of the topmost bytes stay in memory.
+const KEPT_MAX: usize = 64 << 10;
+
 /// A mapped wasm stack.
 #[derive(Debug)]
 pub(crate) struct WasmStack {
@@ -222,6 +225,31 @@ impl WasmStack {
         }
     }
 
+    /// Gives the memory that deep calls have touched back to the system: all below the topmost
+    /// [`KEPT_MAX`] bytes. Nobody uses the stack.
+    ///
+    /// What tells a deep call is the page just below those bytes. On a stack that has had none it
+    /// is zeros; frames that reach beyond it have written return addresses and frame pointers there,
+    /// but for one that is larger than the page and happens to leave all of it alone: then that
+    /// memory stays until the next deep call.
+    fn give_back_deep_pages(&self) {
+        let page = page_size();
+        let range = self.range();
+        let deep = range.start..self.top() - KEPT_MAX.min(range.len());
+        if deep.len() < page {
+            return;
+        }
+        // SAFETY: the page lies in the mapping, above the guard; its owner lets nobody else use it.
+        let told = unsafe { std::slice::from_raw_parts((deep.end - page) as *const u8, page) };
+        if !arch::is_zero(told) {
+            // SAFETY: whole pages of the mapping, which nobody uses: `top` is a multiple of pages,
+            // and so is what is subtracted. If the system refuses, they stay.
+            unsafe {
+                libc::madvise(deep.start as *mut libc::c_void, deep.len(), libc::MADV_DONTNEED)
+            };
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -270,6 +298,7 @@ impl StackPool {
 
     /// Gives a stack back. No call runs or is suspended on it.
     pub(crate) fn put(&self, stack: Arc<WasmStack>) {
+        stack.give_back_deep_pages();
         let mut free = self.lock();
         if free.len() < self.keep {
             free.push(stack);
@@ -289,6 +318,7 @@ impl StackPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pagemap::{PAGES_MAX, Pages};
 
     #[test]
     fn a_stack_has_its_usable_bytes_above_the_limit_and_a_reserve_below() {
@@ -302,6 +332,37 @@ mod tests {
             low.write_volatile(7);
             assert_eq!(low.read_volatile(), 7);
         }
+    }
+
+    #[test]
+    fn a_free_stack_keeps_no_more_than_its_topmost_pages() {
+        let pool = StackPool::new(1 << 20, 1);
+        let page = page_size();
+        let resident = |stack: &WasmStack| {
+            Pages::of(stack.range(), &mut [0; PAGES_MAX]).expect("Linux has a pagemap").own()
+        };
+        // The page that is looked at counts: it is mapped when it is read.
+        for depth in [page, KEPT_MAX, KEPT_MAX + page, 1 << 20, KEPT_MAX, 200_000] {
+            let stack = pool.take().unwrap();
+            let top = stack.top();
+            for at in (8..=depth).step_by(page) {
+                // SAFETY: bytes of a stack that nobody uses.
+                unsafe { ((top - at) as *mut u64).write_volatile(1) };
+            }
+            assert!(resident(&stack) >= depth / page);
+            pool.put(stack);
+            let stack = pool.take().unwrap();
+            assert_eq!(stack.top(), top, "the same again");
+            let kept = resident(&stack);
+            assert!(kept <= KEPT_MAX / page + 1, "{kept} pages are kept after {depth} bytes");
+            // SAFETY: as above.
+            assert_eq!(unsafe { ((top - 8) as *const u64).read_volatile() }, 1, "the top stays");
+            pool.put(stack);
+        }
+        // Smaller than what may be kept.
+        let small = StackPool::new(1 << 10, 1);
+        small.put(small.take().unwrap());
+        assert_eq!(small.free(), 1);
     }
 
     #[test]

@@ -191,7 +191,8 @@ impl Config {
         self
     }
 
-    /// Free wasm stacks that the engine keeps for reuse, at most. The default is 1000.
+    /// Free wasm stacks that the engine keeps for reuse, at most. The default is 1000. Of each, up to
+    /// 64 KiB stay in memory; what deeper calls have touched goes back to the system.
     pub fn pooled_stacks(&mut self, stacks: usize) -> &mut Config {
         self.runtime.pooled_stacks = stacks;
         self

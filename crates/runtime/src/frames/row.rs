@@ -63,12 +63,7 @@ impl FrameRow {
         (inlined, FrameRow::new(module.clone(), defined, row, &Readable { cells, operands }))
     }
 
-    fn new(
-        module: Arc<CompiledModule>,
-        defined: usize,
-        row: Row,
-        readable: &Readable,
-    ) -> FrameRow {
+    fn new(module: Arc<CompiledModule>, defined: usize, row: Row, readable: &Readable) -> FrameRow {
         let handler = match row.kind {
             RowKind::CallWithHandler(handler) => Some(handler),
             RowKind::Call | RowKind::Trap { .. } => None,
