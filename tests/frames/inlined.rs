@@ -2,8 +2,8 @@
 
 use super::common::engine;
 use stillframe::{
-    CoreDumpBuilder, Engine, Error, ExternRef, FrameError, FrameState, FrozenTrace, Instance,
-    Module, Store, Trap, Val, WasmBacktrace,
+    CoreDumpBuilder, Engine, Error, ExternRef, FrameError, FrameHandle, FrameState, FrozenTrace,
+    Instance, Module, Store, Trap, TypedResumableCall, Val, WasmBacktrace,
 };
 
 /// `run` and `deep` call small functions that trap, as often as not, for the argument that is the
@@ -163,7 +163,7 @@ fn the_locals_and_operands_around_an_inlined_trap_are_there() {
     let run = &frames[1];
     assert_eq!((run.num_locals(), run.num_operands()), (7, 2));
     assert_eq!(run.local(0).unwrap().unwrap_i32(), 4, "$way is read again");
-    assert_eq!(run.local(4).unwrap().unwrap_i32(), 10, "$sum: 9 and the word that was loaded: 1");
+    assert_eq!(run.local(4).unwrap().unwrap_i32(), 9, "$sum is read again too");
     assert_eq!(run.operand(1).unwrap().unwrap_v128().as_u128(), 6 << 64 | 5);
     assert!(matches!(run.operand(0), Ok(Val::ExternRef(Some(_)))));
     // And one that has stored its locals.
@@ -175,4 +175,51 @@ fn the_locals_and_operands_around_an_inlined_trap_are_there() {
     assert_eq!(stop.operand(0).unwrap().unwrap_i64(), 11);
     assert_eq!(frames[1].num_operands(), 2);
     assert_eq!(frames[1].operand(0).unwrap().unwrap_f32(), 1.0);
+}
+
+/// Runs a function with as little fuel as goes: what was consumed and where it stands, at each stop.
+fn stops(inlining: bool) -> Vec<(u64, Vec<(u32, u32)>)> {
+    let work =
+        "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 3)) (i32.const 1)))".repeat(6);
+    let calls = "(local.set 1 (call $leaf (local.get 1)))".repeat(30);
+    let wat = format!(
+        r#"(module
+            (func $leaf (param i32) (result i32) {work} (local.get 0))
+            (func (export "run") (param i32 i32) (result i32)
+                {calls}
+                (if (local.get 0) (then {calls}) (else (nop)))
+                (loop $again {calls} (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+                (local.get 1)))"#
+    );
+    let engine = engine(|config| {
+        config.consume_fuel(true).inlining(inlining);
+    });
+    let module = Module::new(&engine, wat).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let run = instance.get_typed_func::<(i32, i32), i32>(&mut store, "run").unwrap();
+    let mut call = run.call_resumable(&mut store, (2, 1)).unwrap();
+    let mut stops = Vec::new();
+    loop {
+        let suspended = match call {
+            TypedResumableCall::Finished(_) => return stops,
+            TypedResumableCall::OutOfFuel(call) => call,
+            other => panic!("{other:?}"),
+        };
+        let place = |frame: FrameHandle| {
+            (frame.func_index(&store).unwrap(), frame.wasm_pc(&store).unwrap())
+        };
+        let frames = suspended.frames(&store).unwrap().map(place).collect();
+        stops.push((store.fuel_consumed().unwrap(), frames));
+        store.add_fuel(suspended.required_fuel()).unwrap();
+        call = suspended.resume(&mut store).unwrap();
+    }
+}
+
+#[test]
+fn calls_are_stopped_where_they_are_if_nothing_is_inlined() {
+    let (inlined, called) = (stops(true), stops(false));
+    // At the entry, at the loop's start twice, and behind each 8 calls of the 30 in a row.
+    assert_eq!(called.len(), 1 + 2 + 2 * 3 + (30 + 30) / 8 + 1, "{called:?}");
+    assert_eq!(inlined, called);
 }
