@@ -225,7 +225,7 @@ impl StoreCore {
     }
 
     /// Begins an activation on a stack that nobody uses; wasm has not been entered yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(&mut self, stack: Arc<WasmStack>, mode: Mode) {
         let limit = stack.limit();
         self.activations.push(Activation { stack: Some(stack), mode }, &self.limits);

@@ -51,7 +51,7 @@ impl StoreCore {
         assert!(values.len() >= ty.params().len().max(ty.results().len()), "too few cells");
         // SAFETY: the handle was made for a function of this store with this type; there are
         // enough cells, and they are as the caller promises.
-        unsafe { self.call_ref(func_ref, values) }
+        unsafe { self.call_ref(&func_ref, values) }
     }
 
     /// As [`StoreCore::call`], without looking up the type.
@@ -73,9 +73,10 @@ impl StoreCore {
         func: FuncHandle,
         values: &mut [RawValue],
     ) -> Result<(), CallError> {
-        let func_ref = self.func_ref(func);
-        // SAFETY: the caller's; the handle was checked.
-        unsafe { self.call_ref(func_ref, values) }
+        self.check(func.store(), "function");
+        // SAFETY: the caller's; the handle was checked, and what it points to stays as it is for as
+        // long as the store lives.
+        unsafe { self.call_ref(func.func_ref.as_ref(), values) }
     }
 
     /// Calls the function of a reference.
@@ -85,16 +86,16 @@ impl StoreCore {
     /// `func_ref` is of this store and `values` has cells for its parameters and results.
     pub(crate) unsafe fn call_ref(
         &mut self,
-        func_ref: VMFuncRef,
+        func_ref: &VMFuncRef,
         values: &mut [RawValue],
     ) -> Result<(), CallError> {
         if !self.has_room() {
             return Err(Trap::StackOverflow.into());
         }
         // SAFETY: the reference is of this store.
-        if unsafe { is_host(&func_ref) } {
+        if unsafe { is_host(func_ref) } {
             // SAFETY: the context is a host function's of this store; the cells are the caller's.
-            return Ok(unsafe { host::call_direct(self, func_ref, values) }?);
+            return Ok(unsafe { host::call_direct(self, *func_ref, values) }?);
         }
         let entry = self.trampolines(func_ref.type_id)?.entry;
         let stack = self.take_stack()?;

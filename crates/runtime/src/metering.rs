@@ -8,12 +8,12 @@
 //!
 //! # Epochs
 //!
-//! Code that counts fuel does not test epochs, unless its costs let it run for ever on one unit
+//! Code that counts fuel does not test epochs, unless its costs let it do work for nothing
 //! (`RuntimeConfig::epoch_slice`): the slow path of a checkpoint does, when a slice is used up. And
-//! whenever wasm is entered or gone back to past the deadline, nothing is left in hand
-//! ([`StoreCore::before_wasm`]), so that its next checkpoint takes the slow path. So an increment by
-//! the thread that runs wasm, in a host function, is seen at once, and that of another thread
-//! before so many units are consumed.
+//! when wasm is entered or a host function returns to it past the deadline, nothing is left in hand
+//! ([`StoreCore::before_wasm`]), so that its next checkpoint takes the slow path. So a host
+//! function's increment is seen at once, and that of another thread, or of a limiter, before so
+//! many units are consumed.
 
 use crate::activation::{Mode, Stop};
 use crate::resumable::Cause;
@@ -81,19 +81,15 @@ impl StoreCore {
 
     /// Adds `fuel` units to what is left, at most up to `u64::MAX`. An overdraft is paid first.
     pub fn add_fuel(&mut self, fuel: u64) {
-        let overdraft = self.limits.fuel_consumed.get().max(0) as u64;
-        let paid = self.fuel_reserve.saturating_add(fuel).checked_sub(overdraft);
-        match paid {
-            Some(left) if overdraft > 0 => self.set_fuel(left),
-            Some(_) => self.set_fuel(self.fuel().saturating_add(fuel)),
-            None => {
-                // Still overdrawn.
-                let left = (overdraft - self.fuel_reserve - fuel) as i64;
-                self.fuel_reserve = 0;
-                self.limits.fuel_consumed.set(left);
-                self.fuel_account = self.fuel_account.wrapping_add(fuel);
-            }
+        let consumed = i128::from(self.limits.fuel_consumed.get());
+        let left = i128::from(self.fuel_reserve) - consumed + i128::from(fuel);
+        if left >= 0 {
+            return self.set_fuel(u64::try_from(left).unwrap_or(u64::MAX));
         }
+        // Still overdrawn, by less than before.
+        self.fuel_reserve = 0;
+        self.limits.fuel_consumed.set(-left as i64);
+        self.fuel_account = self.fuel_account.wrapping_add(fuel);
     }
 
     /// Units that wasm has executed in this store since it was made, modulo 2^64.
@@ -136,8 +132,9 @@ impl StoreCore {
     /// Lets asynchronous calls yield whenever they have consumed so many units.
     pub fn set_fuel_slice(&mut self, slice: Option<NonZeroU64>) {
         self.fuel_slice = slice;
+        self.fuel_until_yield = slice.map_or(u64::MAX, NonZeroU64::get);
         // What is in hand is cut to the new size; an overdraft stays one.
-        if self.limits.fuel_consumed.get() <= 0 {
+        if self.fuel_counter() <= 0 {
             self.put_in_hand(self.fuel());
         }
     }
@@ -183,19 +180,21 @@ impl StoreCore {
 
     #[cold]
     fn take_from_reserve(&mut self, need: i64) -> Refill {
-        let next_slice = self.fuel_until_yield == 0;
-        if next_slice {
-            self.fuel_until_yield = self.fuel_slice.map_or(u64::MAX, NonZeroU64::get);
-        }
+        // `consumed` may be positive: overdrawn.
         let consumed = i128::from(self.limits.fuel_consumed.get());
         let need = i128::from(need);
-        // `consumed` may be positive: overdrawn. Afterwards so much is in hand.
-        let most = self.fuel_in_hand_max().min(self.fuel_until_yield);
-        let in_hand = need.max(i128::from(most));
+        // What there still is until calls yield, in hand and in the reserve.
+        let mut until_yield = i128::from(self.fuel_until_yield) - consumed;
+        let next_slice = until_yield < need;
+        if next_slice {
+            until_yield = self.fuel_slice.map_or(i128::MAX, |slice| i128::from(slice.get()));
+        }
+        // Afterwards so much is in hand.
+        let in_hand = need.max(until_yield.min(i128::from(self.fuel_in_hand_max())));
         let take = i128::from(self.fuel_reserve).min(consumed + in_hand);
         self.fuel_reserve -= take as u64;
         if self.fuel_slice.is_some() {
-            self.fuel_until_yield = self.fuel_until_yield.saturating_sub(in_hand as u64);
+            self.fuel_until_yield = (until_yield - in_hand).max(0) as u64;
         }
         // Not below `-i64::MAX`: `in_hand` is at most that.
         self.limits.fuel_consumed.set((consumed - take) as i64);

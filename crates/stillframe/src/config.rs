@@ -88,7 +88,8 @@ impl Config {
     /// ([`Engine::increment_epoch`](crate::Engine::increment_epoch)). Off by default. Where
     /// [`Config::consume_fuel`] is on as well it costs no run time, and wasm that runs notices an
     /// increment within 100,000 units of fuel (with [`Config::operator_costs`] of your own: so many
-    /// times what the cheapest branch costs).
+    /// times what the cheapest operator costs; if one is free that is not by default, code tests
+    /// the epoch itself).
     ///
     /// A store starts with a deadline of 0 ticks: its first call traps with
     /// [`Trap::Interrupt`](crate::Trap::Interrupt) unless

@@ -145,16 +145,16 @@ impl OperatorCosts {
         index(op).map_or(1, |i| self.flat[i])
     }
 
-    /// What every way from a checkpoint back to it costs at least: a loop's way back is a branch, a
-    /// recursion's a call.
-    pub(crate) fn cheapest_way_back(&self) -> u32 {
-        let flat = |index: Index| self.flat[index as usize];
-        let branches = [Index::Br, Index::BrIf, Index::BrTable];
-        let calls =
-            [Index::Call, Index::CallIndirect, Index::ReturnCall, Index::ReturnCallIndirect];
-        let branch = branches.map(flat).into_iter().min().unwrap_or(0);
-        let call = calls.map(flat).into_iter().min().unwrap_or(0);
-        branch.min(call.saturating_add(self.function_entry))
+    /// What whatever does work costs at least: 0 if an operator, or a byte or element of a bulk
+    /// operation, is free that is not by default. So many units are never less than so much work.
+    pub(crate) fn cheapest(&self) -> u32 {
+        let default = OperatorCosts::default();
+        let all = |costs: &OperatorCosts| {
+            let flat = costs.flat.iter().chain(&costs.per_unit).chain([&costs.function_entry]);
+            flat.copied().collect::<Vec<u32>>()
+        };
+        let works = all(self).into_iter().zip(all(&default)).filter(|&(_, default)| default > 0);
+        works.map(|(cost, _)| cost).min().unwrap_or(0)
     }
 
     /// The cost of each unit of a bulk operation.
@@ -188,6 +188,25 @@ mod tests {
         assert_eq!(costs.of(&Operator::I32Sub), 1);
         assert_eq!(costs.of(&Operator::Nop), 0);
         assert!(costs.set("i32.nonsense", 1).is_err());
+    }
+
+    #[test]
+    fn the_cheapest_is_what_is_not_free_by_default() {
+        let mut costs = OperatorCosts::default();
+        assert_eq!(costs.cheapest(), 1);
+        costs.set("memory.grow per page", 5).unwrap().set("nop", 3).unwrap();
+        assert_eq!(costs.cheapest(), 1);
+        for free in ["throw_ref", "memory.fill per byte", "i32.add", "function entry"] {
+            let mut costs = costs.clone();
+            costs.set(free, 0).unwrap();
+            assert_eq!(costs.cheapest(), 0, "{free}");
+        }
+        for cost in costs.flat.iter_mut().chain(&mut costs.per_unit) {
+            *cost = 7;
+        }
+        costs.set("function entry", 6).unwrap();
+        assert_eq!(costs.cheapest(), 6);
+        assert_eq!(OperatorCosts::free().cheapest(), 0);
     }
 
     #[test]

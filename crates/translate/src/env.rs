@@ -23,13 +23,13 @@ pub(crate) struct Metering {
 
 impl Metering {
     /// Units of fuel after which wasm that counts fuel looks at the epoch, for each unit that the
-    /// cheapest branch costs: some tens of microseconds.
+    /// cheapest operator costs: so many operators at most, some tens of microseconds.
     const EPOCH_SLICE: u64 = 100_000;
 
     /// Units of fuel that the runtime gives out at a time, so that epochs are seen when they are
     /// used up; `None` if code tests epochs itself, or does not have to see them.
     pub(crate) fn epoch_slice(&self) -> Option<u64> {
-        let cheapest = u64::from(self.costs.cheapest_way_back());
+        let cheapest = u64::from(self.costs.cheapest());
         (self.fuel && self.epochs && cheapest > 0).then(|| cheapest * Self::EPOCH_SLICE)
     }
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use stillframe::{
-    Caller, Config, Engine, Extern, Func, FuncType, Instance, Linker, Module, ResumableCall, Store,
-    Trap, TypedFunc, UpdateDeadline, Val, ValType, WasmBacktrace, bail,
+    Caller, Config, Engine, Extern, Func, FuncType, Instance, Linker, Module, OperatorCosts,
+    ResumableCall, Store, Trap, TypedFunc, UpdateDeadline, Val, ValType, WasmBacktrace, bail,
 };
 
 /// Polls a future until it is ready, and says how often it was pending. It must have woken its
@@ -306,17 +306,56 @@ fn fuel_yields_at_each_interval_and_costs_the_same() {
     }
 }
 
+/// How often a guest yields at each 200,000 units, where fuel is given out in smaller slices, to see
+/// epochs, and where it is not.
+fn yields_with_and_without_epochs(
+    costs: &OperatorCosts,
+    name: &str,
+    argument: i32,
+    leaves: usize,
+) -> [usize; 2] {
+    const GUEST: &str = r#"(module
+        (memory 16)
+        (func (export "leaf") (param i32) (drop (i32.add (local.get 0) (i32.const 1))))
+        (func $count (export "count") (param i32)
+            (loop $again
+                (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+                (br_if $again (local.get 0))))
+        (func (export "fill") (param i32)
+            (call $count (local.get 0))
+            (memory.fill (i32.const 0) (i32.const 1) (i32.const 180000))))"#;
+    [false, true].map(|epochs| {
+        let mut config = Config::new();
+        config.consume_fuel(true).epoch_interruption(epochs).operator_costs(costs.clone());
+        let engine = Engine::new(&config).unwrap();
+        let module = Module::new(&engine, GUEST).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let mut func = |name| instance.get_typed_func::<i32, ()>(&mut store, name).unwrap();
+        let (leaf, run) = (func("leaf"), func(name));
+        store.set_fuel(1 << 40).unwrap();
+        // Past the deadline, these take what they consume from a slice that is empty.
+        (0..leaves).for_each(|i| leaf.call(&mut store, i as i32).unwrap());
+        store.set_epoch_deadline(1);
+        store.fuel_async_yield_interval(Some(200_000)).unwrap();
+        let (done, pending) = block_on(run.call_async(&mut store, argument));
+        done.unwrap();
+        pending as usize
+    })
+}
+
 #[test]
-fn an_interval_longer_than_what_is_given_out_between_epochs_is_kept() {
-    let (mut store, count) = counting(Config::new().consume_fuel(true).epoch_interruption(true));
-    store.set_epoch_deadline(1);
-    store.fuel_async_yield_interval(Some(1_000_000)).unwrap();
-    store.set_fuel(1 << 40).unwrap();
-    let (counted, pending) = block_on(count.call_async(&mut store, 400_000));
-    assert_eq!(counted.unwrap(), 400_000);
-    assert_eq!(store.fuel_consumed().unwrap(), COUNT_FUEL(400_000));
-    // 3.2 million units.
-    assert_eq!(pending, 3);
+fn yields_are_where_they_are_without_epochs() {
+    let costs = OperatorCosts::default();
+    // 6 units a round: at 200,000 and 400,000; the end is at 600,001, the last checkpoint before.
+    assert_eq!(yields_with_and_without_epochs(&costs, "count", 100_000, 0), [2, 2]);
+    assert_eq!(yields_with_and_without_epochs(&costs, "count", 100_000, 1000), [2, 2]);
+    // 60,000 and the bytes are less than 200,000 by themselves, and more together.
+    assert_eq!(yields_with_and_without_epochs(&costs, "fill", 10_000, 0), [1, 1]);
+    // Three rounds of 70,000 pass an interval: each leaves a slice overdrawn.
+    let mut costs = OperatorCosts::default();
+    costs.set("i32.sub", 70_000 - 5).unwrap();
+    assert_eq!(yields_with_and_without_epochs(&costs, "count", 1000, 0), [333, 333]);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct ControlFrame {
     exit: Exit,
     /// The stretch at its start.
     stretch: Stretch,
+    /// How many loops there are among the frames up to this one.
+    loops: u32,
 }
 
 /// Where branches to a construct's end go.
@@ -108,8 +110,8 @@ impl BlockSignature {
 /// is inlined, whose parameters were popped.
 pub(crate) fn push_function_frame(t: &mut FuncTranslator<'_>, func_index: u32) {
     let signature = BlockSignature::Func(t.env.info.functions[func_index as usize]);
-    let (kind, height, stretch) = (Kind::Function, t.stack.len(), t.stretch);
-    t.control.push(ControlFrame { kind, signature, height, exit: Exit::default(), stretch });
+    let height = t.stack.len();
+    push_frame_at(t, Kind::Function, signature, height);
 }
 
 /// Translates `op` if it is of this kind. Called for every operator, reachable or not.
@@ -163,8 +165,14 @@ fn push_frame(t: &mut FuncTranslator<'_>, kind: Kind, signature: BlockSignature)
         true => (kind, t.stack.len() - signature.params(t.env.info).len()),
         false => (Kind::Unreachable, t.stack.len()),
     };
-    let stretch = t.stretch;
-    t.control.push(ControlFrame { kind, signature, height, exit: Exit::default(), stretch });
+    push_frame_at(t, kind, signature, height);
+}
+
+fn push_frame_at(t: &mut FuncTranslator<'_>, kind: Kind, signature: BlockSignature, height: usize) {
+    let around = t.control.last().map_or(0, |frame| frame.loops);
+    let loops = around + u32::from(matches!(kind, Kind::Loop { .. }));
+    let (exit, stretch) = (Exit::default(), t.stretch);
+    t.control.push(ControlFrame { kind, signature, height, exit, stretch, loops });
 }
 
 fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
@@ -404,8 +412,7 @@ struct Label {
 fn label(t: &mut FuncTranslator<'_>, depth: u32) -> Label {
     let at = t.control.len() - 1 - depth as usize;
     let signature = t.control[at].signature;
-    let is_loop = |frame: &ControlFrame| matches!(frame.kind, Kind::Loop { .. });
-    let leaves_loop = t.control[at + 1..].iter().any(is_loop);
+    let leaves_loop = t.control[at].loops < t.control.last().map_or(0, |frame| frame.loops);
     let (block, join, types) = match (&t.control[at].kind, t.control[at].exit.block) {
         (Kind::Loop { header }, _) => (*header, None, signature.params(t.env.info)),
         (_, exit) => {
@@ -417,7 +424,7 @@ fn label(t: &mut FuncTranslator<'_>, depth: u32) -> Label {
     };
     // What a loop's header finds held was settled when the loop was entered.
     let frame = &mut t.control[at];
-    if !is_loop(frame) {
+    if !matches!(frame.kind, Kind::Loop { .. }) {
         frame.exit.held.join(&t.state.held);
     }
     Label { block, args: block_args(&t.top(types.len())), join, leaves_loop }
