@@ -177,6 +177,29 @@ fn the_locals_and_operands_around_an_inlined_trap_are_there() {
     assert_eq!(frames[1].operand(0).unwrap().unwrap_f32(), 1.0);
 }
 
+#[test]
+fn an_inlined_function_can_have_more_locals_than_the_one_around_it() {
+    let wat = r#"(module
+        (func $inner (param i32 v128 i64) (local f64 i32)
+            (local.set 4 (i32.const 5)) (unreachable))
+        (func (export "run") (local i32)
+            (call $inner (i32.const 1) (v128.const i64x2 2 2) (i64.const 3))))"#;
+    let engine = engine(|config| {
+        config.frame_state(FrameState::All);
+    });
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat).unwrap(), &[]).unwrap();
+    let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+    let error = run.call(&mut store, ()).unwrap_err();
+    let [inner, run] = FrozenTrace::of(&error).unwrap().frames() else { panic!("two frames") };
+    assert_eq!((run.num_locals(), run.local(0).unwrap().unwrap_i32()), (1, 0));
+    let locals: Vec<_> = (0..inner.num_locals()).map(|i| inner.local(i).unwrap()).collect();
+    let [Val::I32(1), Val::V128(v), Val::I64(3), Val::F64(0), Val::I32(5)] = locals[..] else {
+        panic!("{locals:?}")
+    };
+    assert_eq!(v.as_u128(), 2 << 64 | 2);
+}
+
 /// Runs a function with as little fuel as goes: what was consumed and where it stands, at each stop.
 fn stops(inlining: bool) -> Vec<(u64, Vec<(u32, u32)>)> {
     let work =

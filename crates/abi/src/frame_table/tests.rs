@@ -77,13 +77,14 @@ fn rows_round_trip_and_are_found_by_address_and_kind() {
 #[test]
 fn every_row_of_many_blocks_is_found() {
     let states: Vec<_> = (0..7).map(|i| state(&[i, 2 * i], &[Some(ValType::I64)])).collect();
-    // At each address a call and a trap, so that pairs lie across the ends of blocks; some of the
-    // traps are in inlined bodies.
+    // At each address a call and a trap, so that pairs lie across the ends of blocks; some are in
+    // inlined bodies.
     let mut rows = vec![(row(3, 1000, RowKind::Call), &states[0])];
     for i in 1..500u32 {
         let state = &states[i as usize % 7];
-        rows.push((row(i * 10, 1000 + i, RowKind::Call), state));
-        let site = (i % 4 < 3).then_some(i / 16 * 1000);
+        let site = (i % 5 == 0).then_some(i);
+        rows.push((Row { site, ..row(i * 10, 1000 + i, RowKind::Call) }, state));
+        let site = (i % 3 < 2).then_some(i / 16 * 1000);
         rows.push((Row { site, ..row(i * 10, 990 + i, oob(u64::from(i))) }, state));
     }
     let bytes = table(&[encode_function(&FrameLayout::default(), &rows, WasmPc(990))]);
