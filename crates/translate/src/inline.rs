@@ -15,7 +15,7 @@
 //!
 //! # What stays as if it were called
 //!
-//! Fuel: the `call` and the entry are charged. Checkpoints stand where the modules's functions have
+//! Fuel: the `call` and the entry are charged. Checkpoints stand where the functions have
 //! them as they are written: the stretch of the caller counts the call, and not what is in the
 //! body. Traps: an operator of the body belongs to its *site* (`abi::frame_table`), by which the
 //! runtime finds two frames where there is one. The caller's has all that is shown of a frame that
@@ -29,7 +29,6 @@ use crate::costs::operator_names;
 use crate::env::ModuleEnv;
 use crate::func::FuncTranslator;
 use crate::liveness::Liveness;
-use crate::metering::Stretch;
 use crate::ops;
 use anyhow::Result;
 use std::collections::HashMap;
@@ -288,7 +287,7 @@ fn inline(t: &mut FuncTranslator<'_>, index: u32, callee: &Inlinable<'_>) -> Res
         true => Liveness::of(&callee.body, locals, t.state.keeps_all())?,
         false => None,
     };
-    let stretch = std::mem::replace(&mut t.stretch, Stretch::default());
+    let stretch = std::mem::take(&mut t.stretch);
     let (frame, first_local) = (t.control.len(), first_local as u32);
     t.inlining.body = Some(Inlined { first_local, frame, operator: 0, liveness });
     ops::control::push_function_frame(t, index);
