@@ -15,7 +15,7 @@
 //!
 //! # What stays as if it were called
 //!
-//! Fuel: the `call` and the entry are charged. Checkpoints stand where the modules's functions have
+//! Fuel: the `call` and the entry are charged. Checkpoints stand where the functions have
 //! them as they are written: the stretch of the caller counts the call, and not what is in the
 //! body. Traps: an operator of the body belongs to its *site* (`abi::frame_table`), by which the
 //! runtime finds two frames where there is one. The caller's has all that is shown of a frame that
