@@ -160,6 +160,7 @@ mod tests {
         let rows = rows.iter().map(|&(native, pc, kind)| Row {
             native: NativeOffset(native),
             wasm_pc: WasmPc(pc),
+            site: None,
             kind,
         });
         let place = |pcs: Range<u32>| {
