@@ -22,23 +22,15 @@
   pop     rbp
   ret
 
-;; $bump, its loop: 15 instructions (the function: 37 instructions, 134 bytes)
+;; $bump, its loop: 7 instructions (the function: 13 instructions, 46 bytes)
 L1:
-  mov     rdx, r12
-  mov     rsi, r14
-  mov     rdi, r14
-  call    $count
-  lea     ecx, [rax+1]
-  mov     rdx, r12
-  mov     rsi, r14
-  mov     rdi, r14
-  call    $set_count
-  add     r12d, 12
-  mov     rcx, r13
-  cmp     r12d, ecx
-  jae     out1
-  mov     r13, rcx
-  jmp     L1
+  mov     r10d, edx
+  mov     r11d, 1
+  add     r11d, [r9+r10+8]                   ; memory 0
+  mov     [r9+r10+8], r11d                   ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1
 
 ;; ==== fuel ====
 
@@ -68,36 +60,20 @@ L1:
   pop     rbp
   ret
 
-;; $bump, its loop: 28 instructions (the function: 95 instructions, 355 bytes)
+;; $bump, its loop: 12 instructions (the function: 45 instructions, 166 bytes)
 L1:
-  mov     rax, r15
-  add     rax, 3
-  mov     r15, rax
-  cmp     rax, 3
+  mov     rsi, r15
+  lea     rdi, [rsi+21]
+  mov     r15, rdi
+  test    rsi, rsi
   jge     slow1
-  mov     rbx, rsi
-  mov     rdx, rbx
-  mov     rsi, r13
-  mov     rdi, r13
-  call    $count
-  mov     rcx, r15
-  add     rcx, 3
-  mov     r15, rcx
-  lea     ecx, [rax+1]
-  mov     rdx, rbx
-  mov     rsi, r13
-  mov     rdi, r13
-  call    $set_count
-  mov     rcx, r15
-  add     rcx, 8
-  mov     r15, rcx
-  add     ebx, 12
-  mov     rcx, r12
-  cmp     ebx, ecx
-  jae     out1
-  mov     rsi, rbx
-  mov     r12, rcx
-  jmp     L1
+  mov     esi, edx
+  mov     edi, 1
+  add     edi, [rax+rsi+8]                   ; memory 0
+  mov     [rax+rsi+8], edi                   ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1
 
 ;; ==== epoch ====
 
@@ -121,29 +97,19 @@ L1:
   pop     rbp
   ret
 
-;; $bump, its loop: 21 instructions (the function: 68 instructions, 263 bytes)
+;; $bump, its loop: 11 instructions (the function: 37 instructions, 144 bytes)
 L1:
-  mov     rax, [rbx]                         ; the epoch
-  mov     rcx, [r12+16]                      ; limits.epoch_deadline
-  cmp     rax, rcx
+  mov     r8, [rax]                          ; the epoch
+  mov     r9, [rsi+16]                       ; limits.epoch_deadline
+  cmp     r8, r9
   jae     slow1
-  mov     r13, rdx
-  mov     rdx, r13
-  mov     rsi, r15
-  mov     rdi, r15
-  call    $count
-  lea     ecx, [rax+1]
-  mov     rdx, r13
-  mov     rsi, r15
-  mov     rdi, r15
-  call    $set_count
-  add     r13d, 12
-  mov     rcx, r14
-  cmp     r13d, ecx
-  jae     out1
-  mov     rdx, r13
-  mov     r14, rcx
-  jmp     L1
+  mov     r8d, edx
+  mov     r9d, 1
+  add     r9d, [rdi+r8+8]                    ; memory 0
+  mov     [rdi+r8+8], r9d                    ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1
 
 ;; ==== fuel + epoch ====
 
@@ -173,36 +139,20 @@ L1:
   pop     rbp
   ret
 
-;; $bump, its loop: 28 instructions (the function: 95 instructions, 355 bytes)
+;; $bump, its loop: 12 instructions (the function: 45 instructions, 166 bytes)
 L1:
-  mov     rax, r15
-  add     rax, 3
-  mov     r15, rax
-  cmp     rax, 3
+  mov     rsi, r15
+  lea     rdi, [rsi+21]
+  mov     r15, rdi
+  test    rsi, rsi
   jge     slow1
-  mov     rbx, rsi
-  mov     rdx, rbx
-  mov     rsi, r13
-  mov     rdi, r13
-  call    $count
-  mov     rcx, r15
-  add     rcx, 3
-  mov     r15, rcx
-  lea     ecx, [rax+1]
-  mov     rdx, rbx
-  mov     rsi, r13
-  mov     rdi, r13
-  call    $set_count
-  mov     rcx, r15
-  add     rcx, 8
-  mov     r15, rcx
-  add     ebx, 12
-  mov     rcx, r12
-  cmp     ebx, ecx
-  jae     out1
-  mov     rsi, rbx
-  mov     r12, rcx
-  jmp     L1
+  mov     esi, edx
+  mov     edi, 1
+  add     edi, [rax+rsi+8]                   ; memory 0
+  mov     [rax+rsi+8], edi                   ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1
 
 ;; ==== Live ====
 
@@ -232,25 +182,17 @@ L1:
   pop     rbp
   ret
 
-;; $bump, its loop: 17 instructions (the function: 41 instructions, 154 bytes)
+;; $bump, its loop: 9 instructions (the function: 19 instructions, 68 bytes)
 L1:
-  mov     [rsp+16], r12d
-  mov     [rsp+24], r12d
-  mov     rdx, r12
-  mov     rsi, r14
-  mov     rdi, r14
-  call    $count
-  lea     ecx, [rax+1]
-  mov     rdx, r12
-  mov     rsi, r14
-  mov     rdi, r14
-  call    $set_count
-  add     r12d, 12
-  mov     rcx, r13
-  cmp     r12d, ecx
-  jae     out1
-  mov     r13, rcx
-  jmp     L1
+  mov     [rsp+16], edx
+  mov     [rsp+24], edx
+  mov     eax, edx
+  mov     esi, 1
+  add     esi, [r11+rax+8]                   ; memory 0
+  mov     [r11+rax+8], esi                   ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1
 
 ;; ==== All ====
 
@@ -280,25 +222,17 @@ L1:
   pop     rbp
   ret
 
-;; $bump, its loop: 17 instructions (the function: 41 instructions, 154 bytes)
+;; $bump, its loop: 9 instructions (the function: 19 instructions, 68 bytes)
 L1:
-  mov     [rsp+16], r12d
-  mov     [rsp+24], r12d
-  mov     rdx, r12
-  mov     rsi, r14
-  mov     rdi, r14
-  call    $count
-  lea     ecx, [rax+1]
-  mov     rdx, r12
-  mov     rsi, r14
-  mov     rdi, r14
-  call    $set_count
-  add     r12d, 12
-  mov     rcx, r13
-  cmp     r12d, ecx
-  jae     out1
-  mov     r13, rcx
-  jmp     L1
+  mov     [rsp+16], edx
+  mov     [rsp+24], edx
+  mov     eax, edx
+  mov     esi, 1
+  add     esi, [r11+rax+8]                   ; memory 0
+  mov     [r11+rax+8], esi                   ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1
 
 ;; ==== fuel + epoch + Live ====
 
@@ -334,35 +268,19 @@ L1:
   pop     rbp
   ret
 
-;; $bump, its loop: 30 instructions (the function: 102 instructions, 383 bytes)
+;; $bump, its loop: 14 instructions (the function: 52 instructions, 194 bytes)
 L1:
-  mov     rax, r15
-  add     rax, 3
-  mov     r15, rax
-  cmp     rax, 3
-  jge     slow1
-  mov     rbx, rdi
-  mov     [rsp+8], ebx
-  mov     [rsp+24], ebx
-  mov     rdx, rbx
-  mov     rsi, r13
-  mov     rdi, r13
-  call    $count
   mov     rsi, r15
-  add     rsi, 3
-  mov     r15, rsi
-  lea     ecx, [rax+1]
-  mov     rdx, rbx
-  mov     rsi, r13
-  mov     rdi, r13
-  call    $set_count
-  mov     r8, r15
-  add     r8, 8
-  mov     r15, r8
-  add     ebx, 12
-  mov     rcx, r12
-  cmp     ebx, ecx
-  jae     out1
-  mov     rdi, rbx
-  mov     r12, rcx
-  jmp     L1
+  lea     rdi, [rsi+21]
+  mov     r15, rdi
+  test    rsi, rsi
+  jge     slow1
+  mov     [rsp+8], edx
+  mov     [rsp+24], edx
+  mov     esi, edx
+  mov     edi, 1
+  add     edi, [rax+rsi+8]                   ; memory 0
+  mov     [rax+rsi+8], edi                   ; memory 0
+  add     edx, 12
+  cmp     edx, ecx
+  jb      L1

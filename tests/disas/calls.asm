@@ -47,14 +47,14 @@ L3:
 
 ;; ==== fuel ====
 
-;; $sum, its loop: 22 instructions (the function: 97 instructions, 362 bytes)
+;; $sum, its loop: 22 instructions (the function: 78 instructions, 293 bytes)
 L1:
-  mov     rax, r15
-  add     rax, 4
+  mov     rcx, r15
+  lea     rax, [rcx+4]
   mov     r15, rax
-  cmp     rax, 4
+  test    rcx, rcx
   jge     slow1
-  mov     r12, rsi
+  mov     r12, rdx
   mov     rcx, rbx
   mov     rdx, r12
   mov     rsi, r13
@@ -64,15 +64,15 @@ L1:
   add     rcx, 10
   mov     r15, rcx
   add     ebx, 1
-  mov     rcx, r14
-  add     ecx, eax
-  mov     r14, rcx
+  mov     r10, r14
+  add     r10d, eax
+  mov     r14, r10
   cmp     ebx, r12d
   jae     out1
-  mov     rsi, r12
+  mov     rdx, r12
   jmp     L1
 
-;; $gcd: 50 instructions, 176 bytes
+;; $gcd: 41 instructions, 142 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -82,9 +82,9 @@ L1:
   ja      L5
   mov     rsi, rdx
   mov     rax, r15
-  add     rax, 5
-  mov     r15, rax
-  cmp     rax, 5
+  lea     rdx, [rax+5]
+  mov     r15, rdx
+  test    rax, rax
   jge     L4
 L1:
   test    ecx, ecx
@@ -108,20 +108,11 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, r15
-  sub     rax, 5
   mov     r15, rax
-  mov     rax, [rdi+8]                       ; vmctx.limits
-  mov     rdx, r15
-  mov     [rax+8], rdx                       ; limits.fuel_consumed
   mov     rax, [rdi+16]                      ; vmctx.builtins
   mov     rax, [rax]                         ; builtins.Checkpoint
-  mov     r15, rdi
+  movq   xmm0, rdi
   call    rax                                ; Checkpoint
-  mov     rax, r15
-  mov     rax, [rax+8]                       ; vmctx.limits
-  mov     rax, [rax+8]                       ; limits.fuel_consumed
-  mov     r15, rax
   mov     rax, r15
   add     rax, 5
   mov     r15, rax
@@ -131,13 +122,13 @@ L5:
 
 ;; ==== epoch ====
 
-;; $sum, its loop: 18 instructions (the function: 69 instructions, 272 bytes)
+;; $sum, its loop: 18 instructions (the function: 66 instructions, 261 bytes)
 L1:
   mov     rcx, [r12]                         ; the epoch
   mov     rax, [rbx+16]                      ; limits.epoch_deadline
   cmp     rcx, rax
   jae     slow1
-  mov     r14, rsi
+  mov     r14, rdx
   mov     rcx, r13
   mov     rdx, r14
   mov     rsi, r15
@@ -149,10 +140,10 @@ L1:
   mov     [rsp+8], rcx
   cmp     r13d, r14d
   jae     out1
-  mov     rsi, r14
+  mov     rdx, r14
   jmp     L1
 
-;; $gcd: 36 instructions, 123 bytes
+;; $gcd: 35 instructions, 119 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -186,7 +177,6 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, [rdi+8]                       ; vmctx.limits
   mov     rax, [rdi+16]                      ; vmctx.builtins
   mov     rax, [rax+8]                       ; builtins.EpochCheckpoint
   movq   xmm0, rdi
@@ -197,14 +187,14 @@ L5:
 
 ;; ==== fuel + epoch ====
 
-;; $sum, its loop: 22 instructions (the function: 97 instructions, 362 bytes)
+;; $sum, its loop: 22 instructions (the function: 78 instructions, 293 bytes)
 L1:
-  mov     rax, r15
-  add     rax, 4
+  mov     rcx, r15
+  lea     rax, [rcx+4]
   mov     r15, rax
-  cmp     rax, 4
+  test    rcx, rcx
   jge     slow1
-  mov     r12, rsi
+  mov     r12, rdx
   mov     rcx, rbx
   mov     rdx, r12
   mov     rsi, r13
@@ -214,15 +204,15 @@ L1:
   add     rcx, 10
   mov     r15, rcx
   add     ebx, 1
-  mov     rcx, r14
-  add     ecx, eax
-  mov     r14, rcx
+  mov     r10, r14
+  add     r10d, eax
+  mov     r14, r10
   cmp     ebx, r12d
   jae     out1
-  mov     rsi, r12
+  mov     rdx, r12
   jmp     L1
 
-;; $gcd: 50 instructions, 176 bytes
+;; $gcd: 41 instructions, 142 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -232,9 +222,9 @@ L1:
   ja      L5
   mov     rsi, rdx
   mov     rax, r15
-  add     rax, 5
-  mov     r15, rax
-  cmp     rax, 5
+  lea     rdx, [rax+5]
+  mov     r15, rdx
+  test    rax, rax
   jge     L4
 L1:
   test    ecx, ecx
@@ -258,20 +248,11 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, r15
-  sub     rax, 5
   mov     r15, rax
-  mov     rax, [rdi+8]                       ; vmctx.limits
-  mov     rdx, r15
-  mov     [rax+8], rdx                       ; limits.fuel_consumed
   mov     rax, [rdi+16]                      ; vmctx.builtins
   mov     rax, [rax]                         ; builtins.Checkpoint
-  mov     r15, rdi
+  movq   xmm0, rdi
   call    rax                                ; Checkpoint
-  mov     rax, r15
-  mov     rax, [rax+8]                       ; vmctx.limits
-  mov     rax, [rax+8]                       ; limits.fuel_consumed
-  mov     r15, rax
   mov     rax, r15
   add     rax, 5
   mov     r15, rax
@@ -391,12 +372,12 @@ L3:
 
 ;; ==== fuel + epoch + Live ====
 
-;; $sum, its loop: 24 instructions (the function: 103 instructions, 397 bytes)
+;; $sum, its loop: 24 instructions (the function: 85 instructions, 330 bytes)
 L1:
   mov     rcx, r15
-  add     rcx, 4
-  mov     r15, rcx
-  cmp     rcx, 4
+  lea     rdx, [rcx+4]
+  mov     r15, rdx
+  test    rcx, rcx
   jge     slow1
   mov     [rsp+16], ebx
   mov     [rsp+32], eax
@@ -406,9 +387,9 @@ L1:
   mov     rsi, r13
   mov     rdi, r13
   call    $gcd
-  mov     r10, r15
-  add     r10, 10
-  mov     r15, r10
+  mov     rcx, r15
+  add     rcx, 10
+  mov     r15, rcx
   add     ebx, 1
   mov     rcx, r14
   add     ecx, eax
@@ -418,7 +399,7 @@ L1:
   mov     rax, r14
   jmp     L1
 
-;; $gcd: 57 instructions, 203 bytes
+;; $gcd: 48 instructions, 169 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -429,11 +410,11 @@ L1:
   sub     rsp, 32
   mov     [rsp], rdi
   mov     rax, r15
-  add     rax, 5
-  mov     r15, rax
-  cmp     rax, 5
+  lea     rsi, [rax+5]
+  mov     r15, rsi
+  test    rax, rax
   jge     L4
-  mov     r8, rdx
+  mov     rsi, rdx
 L1:
   test    ecx, ecx
   je      L2
@@ -441,7 +422,7 @@ L1:
   add     rax, 4
   mov     r15, rax
   xor     rdx, rdx
-  mov     rax, r8
+  mov     rax, rsi
   div     ecx
   mov     rsi, rdi
   mov     rax, rcx
@@ -450,31 +431,22 @@ L1:
   call    $gcd
   jmp     L3
 L2:
-  mov     rax, r8
+  mov     rax, rsi
 L3:
   add     rsp, 32
   mov     rsp, rbp
   pop     rbp
   ret
 L4:
-  mov     rax, r15
-  sub     rax, 5
   mov     r15, rax
   mov     [rsp+8], edx
-  mov     r8, rdx
+  mov     rsi, rdx
   mov     [rsp+16], ecx
   mov     rax, [rsp]
-  mov     rdx, [rax+8]                       ; vmctx.limits
-  mov     rsi, r15
-  mov     [rdx+8], rsi                       ; limits.fuel_consumed
-  mov     rdx, [rax+16]                      ; vmctx.builtins
-  mov     rdx, [rdx]                         ; builtins.Checkpoint
-  mov     r15, rax
-  call    rdx                                ; Checkpoint
-  mov     rax, r15
-  mov     rax, [rax+8]                       ; vmctx.limits
-  mov     rax, [rax+8]                       ; limits.fuel_consumed
-  mov     r15, rax
+  movsd  xmm0, [rsp]
+  mov     rax, [rax+16]                      ; vmctx.builtins
+  mov     rax, [rax]                         ; builtins.Checkpoint
+  call    rax                                ; Checkpoint
   mov     rax, r15
   add     rax, 5
   mov     r15, rax

@@ -29,48 +29,48 @@ L4:
 
 ;; ==== fuel ====
 
-;; $interpret, its loop: 33 instructions (the function: 88 instructions, 338 bytes)
+;; $interpret, its loop: 33 instructions (the function: 70 instructions, 270 bytes)
 L1:
-  mov     rdi, r15
-  add     rdi, 9
+  mov     rsi, r15
+  lea     rdi, [rsi+9]
   mov     r15, rdi
-  cmp     rdi, 9
+  test    rsi, rsi
   jge     slow1
-  mov     ecx, edx
-  movzx   rdi, byte ptr [rsi+rcx]            ; memory 0
-  mov     ecx, 3
+  mov     esi, edx
+  movzx   rdi, byte ptr [rcx+rsi]            ; memory 0
+  mov     esi, 3
   mov     edi, edi
-  cmp     edi, ecx
-  cmovb   ecx, edi
+  cmp     edi, esi
+  cmovb   esi, edi
   lea     rdi, [table]
-  movsxd  rcx, [rdi+rcx*4]
-  add     rdi, rcx
+  movsxd  rsi, [rdi+rsi*4]
+  add     rdi, rsi
   jmp     rdi                                ; L4, L3, L2, out1
 L2:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   add     eax, eax
   jmp     L1
 L3:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   sub     eax, 1
   jmp     L1
 L4:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   add     eax, 1
   jmp     L1
 
 ;; ==== epoch ====
 
-;; $interpret, its loop: 23 instructions (the function: 52 instructions, 205 bytes)
+;; $interpret, its loop: 23 instructions (the function: 50 instructions, 197 bytes)
 L1:
   mov     r8, [rsi]                          ; the epoch
   mov     r9, [rcx+16]                       ; limits.epoch_deadline
@@ -101,41 +101,41 @@ L4:
 
 ;; ==== fuel + epoch ====
 
-;; $interpret, its loop: 33 instructions (the function: 88 instructions, 338 bytes)
+;; $interpret, its loop: 33 instructions (the function: 70 instructions, 270 bytes)
 L1:
-  mov     rdi, r15
-  add     rdi, 9
+  mov     rsi, r15
+  lea     rdi, [rsi+9]
   mov     r15, rdi
-  cmp     rdi, 9
+  test    rsi, rsi
   jge     slow1
-  mov     ecx, edx
-  movzx   rdi, byte ptr [rsi+rcx]            ; memory 0
-  mov     ecx, 3
+  mov     esi, edx
+  movzx   rdi, byte ptr [rcx+rsi]            ; memory 0
+  mov     esi, 3
   mov     edi, edi
-  cmp     edi, ecx
-  cmovb   ecx, edi
+  cmp     edi, esi
+  cmovb   esi, edi
   lea     rdi, [table]
-  movsxd  rcx, [rdi+rcx*4]
-  add     rdi, rcx
+  movsxd  rsi, [rdi+rsi*4]
+  add     rdi, rsi
   jmp     rdi                                ; L4, L3, L2, out1
 L2:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   add     eax, eax
   jmp     L1
 L3:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   sub     eax, 1
   jmp     L1
 L4:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   add     eax, 1
   jmp     L1
@@ -196,41 +196,41 @@ L4:
 
 ;; ==== fuel + epoch + Live ====
 
-;; $interpret, its loop: 33 instructions (the function: 93 instructions, 361 bytes)
+;; $interpret, its loop: 33 instructions (the function: 75 instructions, 295 bytes)
 L1:
-  mov     r8, r15
-  add     r8, 9
-  mov     r15, r8
-  cmp     r8, 9
+  mov     rsi, r15
+  lea     rdi, [rsi+9]
+  mov     r15, rdi
+  test    rsi, rsi
   jge     slow1
-  mov     ecx, edx
-  movzx   rsi, byte ptr [rdi+rcx]            ; memory 0
-  mov     ecx, 3
-  mov     esi, esi
-  cmp     esi, ecx
-  cmovb   ecx, esi
-  lea     rsi, [table]
-  movsxd  rcx, [rsi+rcx*4]
-  add     rsi, rcx
-  jmp     rsi                                ; L4, L3, L2, out1
+  mov     esi, edx
+  movzx   rdi, byte ptr [rcx+rsi]            ; memory 0
+  mov     esi, 3
+  mov     edi, edi
+  cmp     edi, esi
+  cmovb   esi, edi
+  lea     r8, [table]
+  movsxd  rdi, [r8+rsi*4]
+  add     r8, rdi
+  jmp     r8                                 ; L4, L3, L2, out1
 L2:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   add     eax, eax
   jmp     L1
 L3:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rsi, r15
+  add     rsi, 5
+  mov     r15, rsi
   add     edx, 1
   sub     eax, 1
   jmp     L1
 L4:
-  mov     rcx, r15
-  add     rcx, 5
-  mov     r15, rcx
+  mov     rdi, r15
+  add     rdi, 5
+  mov     r15, rdi
   add     edx, 1
   add     eax, 1
   jmp     L1

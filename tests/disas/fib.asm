@@ -49,7 +49,7 @@ L3:
 
 ;; ==== fuel ====
 
-;; $fib: 73 instructions, 269 bytes
+;; $fib: 64 instructions, 234 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -62,9 +62,9 @@ L3:
   mov     [rsp+8], r12
   mov     [rsp+16], r13
   mov     rax, r15
-  add     rax, 6
-  mov     r15, rax
-  cmp     rax, 6
+  lea     rcx, [rax+6]
+  mov     r15, rcx
+  test    rax, rax
   jge     L4
   mov     r12, rdi
 L1:
@@ -74,8 +74,8 @@ L1:
   mov     rax, r15
   add     rax, 3
   mov     r15, rax
-  mov     rcx, rbx
-  mov     rdx, rcx
+  mov     rax, rbx
+  mov     rdx, rax
   sub     edx, 1
   mov     rsi, r12
   mov     rdi, r12
@@ -92,8 +92,8 @@ L1:
   mov     rcx, r15
   add     rcx, 1
   mov     r15, rcx
-  mov     r9, r13
-  add     eax, r9d
+  mov     rcx, r13
+  add     eax, ecx
   jmp     L3
 L2:
   mov     rdx, rbx
@@ -107,21 +107,12 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, r15
-  sub     rax, 6
   mov     r15, rax
-  mov     rax, [rdi+8]                       ; vmctx.limits
-  mov     rcx, r15
-  mov     [rax+8], rcx                       ; limits.fuel_consumed
   mov     rax, [rdi+16]                      ; vmctx.builtins
   mov     rax, [rax]                         ; builtins.Checkpoint
-  mov     r15, rdi
+  movq   xmm0, rdi
   mov     r12, rdi
   call    rax                                ; Checkpoint
-  mov     rax, r15
-  mov     rax, [rax+8]                       ; vmctx.limits
-  mov     rax, [rax+8]                       ; limits.fuel_consumed
-  mov     r15, rax
   mov     rax, r15
   add     rax, 6
   mov     r15, rax
@@ -131,7 +122,7 @@ L5:
 
 ;; ==== epoch ====
 
-;; $fib: 51 instructions, 179 bytes
+;; $fib: 50 instructions, 175 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -179,7 +170,6 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, [rdi+8]                       ; vmctx.limits
   mov     rax, [rdi+16]                      ; vmctx.builtins
   mov     rax, [rax+8]                       ; builtins.EpochCheckpoint
   movq   xmm0, rdi
@@ -191,7 +181,7 @@ L5:
 
 ;; ==== fuel + epoch ====
 
-;; $fib: 73 instructions, 269 bytes
+;; $fib: 64 instructions, 234 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -204,9 +194,9 @@ L5:
   mov     [rsp+8], r12
   mov     [rsp+16], r13
   mov     rax, r15
-  add     rax, 6
-  mov     r15, rax
-  cmp     rax, 6
+  lea     rcx, [rax+6]
+  mov     r15, rcx
+  test    rax, rax
   jge     L4
   mov     r12, rdi
 L1:
@@ -216,8 +206,8 @@ L1:
   mov     rax, r15
   add     rax, 3
   mov     r15, rax
-  mov     rcx, rbx
-  mov     rdx, rcx
+  mov     rax, rbx
+  mov     rdx, rax
   sub     edx, 1
   mov     rsi, r12
   mov     rdi, r12
@@ -234,8 +224,8 @@ L1:
   mov     rcx, r15
   add     rcx, 1
   mov     r15, rcx
-  mov     r9, r13
-  add     eax, r9d
+  mov     rcx, r13
+  add     eax, ecx
   jmp     L3
 L2:
   mov     rdx, rbx
@@ -249,21 +239,12 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, r15
-  sub     rax, 6
   mov     r15, rax
-  mov     rax, [rdi+8]                       ; vmctx.limits
-  mov     rcx, r15
-  mov     [rax+8], rcx                       ; limits.fuel_consumed
   mov     rax, [rdi+16]                      ; vmctx.builtins
   mov     rax, [rax]                         ; builtins.Checkpoint
-  mov     r15, rdi
+  movq   xmm0, rdi
   mov     r12, rdi
   call    rax                                ; Checkpoint
-  mov     rax, r15
-  mov     rax, [rax+8]                       ; vmctx.limits
-  mov     rax, [rax+8]                       ; limits.fuel_consumed
-  mov     r15, rax
   mov     rax, r15
   add     rax, 6
   mov     r15, rax
@@ -369,7 +350,7 @@ L3:
 
 ;; ==== fuel + epoch + Live ====
 
-;; $fib: 73 instructions, 271 bytes
+;; $fib: 64 instructions, 237 bytes
   push    rbp
   mov     rbp, rsp
   mov     r10, [rdi+8]                       ; vmctx.limits
@@ -383,9 +364,9 @@ L3:
   mov     [rsp], rdi
   mov     r12, rdi
   mov     rax, r15
-  add     rax, 6
-  mov     r15, rax
-  cmp     rax, 6
+  lea     rcx, [rax+6]
+  mov     r15, rcx
+  test    rax, rax
   jge     L4
 L1:
   cmp     edx, 2
@@ -394,9 +375,9 @@ L1:
   add     rax, 3
   mov     r15, rax
   mov     [rsp+8], edx
-  mov     rsi, rdx
+  mov     rax, rdx
   sub     edx, 1
-  mov     rbx, rsi
+  mov     rbx, rax
   mov     rsi, r12
   mov     rdi, r12
   call    $fib
@@ -426,22 +407,13 @@ L3:
   pop     rbp
   ret
 L4:
-  mov     rax, r15
-  sub     rax, 6
   mov     r15, rax
   mov     [rsp+8], edx
   mov     rax, [rsp]
-  mov     rcx, [rax+8]                       ; vmctx.limits
-  mov     rsi, r15
-  mov     [rcx+8], rsi                       ; limits.fuel_consumed
-  mov     rcx, [rax+16]                      ; vmctx.builtins
-  mov     rcx, [rcx]                         ; builtins.Checkpoint
-  mov     r15, rax
-  call    rcx                                ; Checkpoint
-  mov     rax, r15
-  mov     rax, [rax+8]                       ; vmctx.limits
-  mov     rax, [rax+8]                       ; limits.fuel_consumed
-  mov     r15, rax
+  movsd  xmm0, [rsp]
+  mov     rax, [rax+16]                      ; vmctx.builtins
+  mov     rax, [rax]                         ; builtins.Checkpoint
+  call    rax                                ; Checkpoint
   mov     rax, r15
   add     rax, 6
   mov     r15, rax

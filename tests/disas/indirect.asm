@@ -30,26 +30,27 @@ L1:
 
 ;; ==== fuel ====
 
-;; $apply, its loop: 32 instructions (the function: 104 instructions, 385 bytes)
+;; $apply, its loop: 34 instructions (the function: 88 instructions, 324 bytes)
 L1:
   mov     rax, r15
-  add     rax, 5
-  mov     r15, rax
-  cmp     rax, 5
+  lea     rcx, [rax+5]
+  mov     r15, rcx
+  test    rax, rax
   jge     slow1
-  mov     r11, [rbx+56]                      ; table 0: length
-  mov     r12, r10
-  mov     rax, r12
-  and     eax, 1
-  cmp     rax, r11
+  mov     rbx, rdi
+  mov     rax, [rbx+56]                      ; table 0: length
+  mov     r14, rsi
+  mov     rcx, r14
+  and     ecx, 1
+  cmp     rcx, rax
   jae     out1
-  mov     rcx, [rbx+48]                      ; table 0: base
-  lea     rsi, [rcx+rax*8]
-  cmp     rax, r11
-  cmovae  rsi, rcx
-  mov     rax, [rsi]
+  mov     rsi, [rbx+48]                      ; table 0: base
+  lea     rdi, [rsi+rcx*8]
+  cmp     rcx, rax
+  cmovae  rdi, rsi
+  mov     rax, [rdi]
   mov     ecx, [rax+16]
-  cmp     ecx, r13d
+  cmp     ecx, r12d
   jne     out2
   mov     rcx, [rax]
   mov     rdi, [rax+8]
@@ -58,16 +59,17 @@ L1:
   mov     rcx, r15
   add     rcx, 6
   mov     r15, rcx
-  sub     r12d, 1
-  test    r12d, r12d
+  sub     r14d, 1
+  test    r14d, r14d
   je      out3
   mov     rdx, rax
-  mov     r10, r12
+  mov     rsi, r14
+  mov     rdi, rbx
   jmp     L1
 
 ;; ==== epoch ====
 
-;; $apply, its loop: 29 instructions (the function: 79 instructions, 295 bytes)
+;; $apply, its loop: 29 instructions (the function: 77 instructions, 287 bytes)
 L1:
   mov     rax, [r15]                         ; the epoch
   mov     rcx, [rbx+16]                      ; limits.epoch_deadline
@@ -101,26 +103,27 @@ L1:
 
 ;; ==== fuel + epoch ====
 
-;; $apply, its loop: 32 instructions (the function: 104 instructions, 385 bytes)
+;; $apply, its loop: 34 instructions (the function: 88 instructions, 324 bytes)
 L1:
   mov     rax, r15
-  add     rax, 5
-  mov     r15, rax
-  cmp     rax, 5
+  lea     rcx, [rax+5]
+  mov     r15, rcx
+  test    rax, rax
   jge     slow1
-  mov     r11, [rbx+56]                      ; table 0: length
-  mov     r12, r10
-  mov     rax, r12
-  and     eax, 1
-  cmp     rax, r11
+  mov     rbx, rdi
+  mov     rax, [rbx+56]                      ; table 0: length
+  mov     r14, rsi
+  mov     rcx, r14
+  and     ecx, 1
+  cmp     rcx, rax
   jae     out1
-  mov     rcx, [rbx+48]                      ; table 0: base
-  lea     rsi, [rcx+rax*8]
-  cmp     rax, r11
-  cmovae  rsi, rcx
-  mov     rax, [rsi]
+  mov     rsi, [rbx+48]                      ; table 0: base
+  lea     rdi, [rsi+rcx*8]
+  cmp     rcx, rax
+  cmovae  rdi, rsi
+  mov     rax, [rdi]
   mov     ecx, [rax+16]
-  cmp     ecx, r13d
+  cmp     ecx, r12d
   jne     out2
   mov     rcx, [rax]
   mov     rdi, [rax+8]
@@ -129,11 +132,12 @@ L1:
   mov     rcx, r15
   add     rcx, 6
   mov     r15, rcx
-  sub     r12d, 1
-  test    r12d, r12d
+  sub     r14d, 1
+  test    r14d, r14d
   je      out3
   mov     rdx, rax
-  mov     r10, r12
+  mov     rsi, r14
+  mov     rdi, rbx
   jmp     L1
 
 ;; ==== Live ====
@@ -197,38 +201,40 @@ L1:
 
 ;; ==== fuel + epoch + Live ====
 
-;; $apply, its loop: 33 instructions (the function: 116 instructions, 436 bytes)
+;; $apply, its loop: 35 instructions (the function: 100 instructions, 379 bytes)
 L1:
-  mov     rsi, r15
-  add     rsi, 5
-  mov     r15, rsi
-  cmp     rsi, 5
+  mov     rax, r15
+  lea     rcx, [rax+5]
+  mov     r15, rcx
+  test    rax, rax
   jge     slow1
-  mov     rbx, r8
-  mov     rax, [r12+56]                      ; table 0: length
-  mov     rcx, rbx
+  mov     rbx, rdi
+  mov     r12, rsi
+  mov     rax, [rbx+56]                      ; table 0: length
+  mov     rcx, r12
   and     ecx, 1
   cmp     rcx, rax
   jae     out1
-  mov     rsi, [r12+48]                      ; table 0: base
+  mov     rsi, [rbx+48]                      ; table 0: base
   lea     rdi, [rsi+rcx*8]
   cmp     rcx, rax
   cmovae  rdi, rsi
-  mov     rax, [rdi]
-  mov     ecx, [rax+16]
-  cmp     ecx, r13d
+  mov     rcx, [rdi]
+  mov     esi, [rcx+16]
+  cmp     esi, r13d
   jne     out2
-  mov     rcx, [rax]
-  mov     rdi, [rax+8]
-  mov     [rsp+8], ebx
-  mov     rsi, r12
-  call    rcx
-  mov     rcx, r15
-  add     rcx, 6
-  mov     r15, rcx
-  sub     ebx, 1
-  test    ebx, ebx
+  mov     r8, [rcx]
+  mov     rdi, [rcx+8]
+  mov     [rsp+8], r12d
+  mov     rsi, rbx
+  call    r8
+  mov     rsi, r15
+  add     rsi, 6
+  mov     r15, rsi
+  sub     r12d, 1
+  test    r12d, r12d
   je      out3
   mov     rdx, rax
-  mov     r8, rbx
+  mov     rsi, r12
+  mov     rdi, rbx
   jmp     L1

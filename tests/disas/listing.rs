@@ -6,7 +6,7 @@ use super::loops::hot_loops;
 use super::meanings::Meanings;
 use iced_x86::{
     CpuidFeature, Formatter, FormatterOptions, Instruction, IntelFormatter, MemorySizeOptions,
-    Mnemonic, NumberBase, OpKind, SymbolResolver, SymbolResult,
+    Mnemonic, NumberBase, OpKind, Register, SymbolResolver, SymbolResult,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -104,11 +104,15 @@ fn refuse_host_features(name: &str, instruction: &Instruction) {
     }
 }
 
-/// Whether the instruction is what moves a checkpoint's context into a vector register. It is as
-/// long in either encoding, and shown alike ([`Printer::text`]).
+/// Whether the instruction is what puts a checkpoint's context into a vector register, from another
+/// register or from the frame. It is as long in either encoding, and shown alike
+/// ([`Printer::text`]).
 fn is_context_in_vector(instruction: &Instruction) -> bool {
-    matches!(instruction.mnemonic(), Mnemonic::Movq | Mnemonic::Vmovq)
-        && instruction.op1_register().is_gpr64()
+    match instruction.mnemonic() {
+        Mnemonic::Movq | Mnemonic::Vmovq => instruction.op1_register().is_gpr64(),
+        Mnemonic::Movsd | Mnemonic::Vmovsd => instruction.memory_base() == Register::RSP,
+        _ => false,
+    }
 }
 
 /// Formats instructions, with the names of what they refer to.
