@@ -3,7 +3,9 @@
 //! The operators of a function fall into *runs*: a run is executed from its start to its end unless
 //! it traps. What a run costs could be charged where it starts, for each by itself. But the counter
 //! must be right only where somebody can see it, at calls and checkpoints. In between it may be
-//! *ahead*: what comes later in any case is charged with what comes now.
+//! *ahead*: what comes later is charged with what comes now. Where the way parts, that is what one of
+//! the ways costs from there on (of the arms of an `if` the cheaper; of a branch the one that is
+//! taken, unless it leaves a loop), and the other way charges the difference or gives it back.
 //!
 //! ```text
 //!   loop                     charge A + B         one charge each time round …

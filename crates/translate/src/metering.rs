@@ -7,7 +7,7 @@
 //! not a constant of at most [`SMALL_BULK_COST`], and wherever the stretch behind the last one
 //! reaches [`STRETCH_MAX`]. It tests first: execution goes on if at least
 //! one unit of fuel is left (at a bulk operation: at least the operation's cost), and if the epoch
-//! is before the deadline.
+//! was before the deadline when it was looked at last.
 //!
 //! A *run* is a row of operators that are executed one after the other unless one traps: it ends at
 //! every call, checkpoint and branch. It is charged as a whole where it starts, or before
@@ -78,7 +78,7 @@ impl FuncTranslator<'_> {
     }
 
     /// The open run, if fuel is counted; it is started here if none is open.
-    pub(crate) fn open_run(&mut self) -> Option<RunId> {
+    fn open_run(&mut self) -> Option<RunId> {
         if !self.env.metering.fuel {
             return None;
         }
@@ -225,12 +225,12 @@ enum Want {
     All(Value),
 }
 
-/// Emits the test of a checkpoint, and its slow path. Leaves the builder in the block where
-/// execution goes on.
+/// The checkpoint of a wasm-to-host trampoline. Leaves the builder in the block where execution goes
+/// on.
 ///
 /// `vmctx` may be an instance's context or, in a wasm-to-host trampoline, the host function's: the
 /// fields used here are at the same offsets in both.
-pub(crate) fn emit_checkpoint(
+pub(crate) fn trampoline_checkpoint(
     builder: &mut FunctionBuilder<'_>,
     vmctx: Value,
     metering: &Metering,
@@ -342,13 +342,9 @@ impl SlowPath {
         if let Some(need) = self.need {
             let one = builder.ins().iconst(types::I64, 1);
             let need = builder.ins().umax(need, one);
-            if self.fuel {
-                store_fuel(builder, vmctx);
-            }
+            store_fuel(builder, vmctx);
             builder.ins().call_indirect(sig, code, &[vmctx, need]);
-            if self.fuel {
-                load_fuel(builder, vmctx);
-            }
+            load_fuel(builder, vmctx);
         } else {
             builder.ins().call_indirect(sig, code, &[argument]);
         }

@@ -2,8 +2,8 @@
 //!
 //! Every operator that is translated gets a *point*; Cranelift carries its number as the
 //! `SourceLoc` of the instructions, opaquely. After compilation the point of an address gives the
-//! wasm pc and, for a trap, the fuel to give back: what the straight-line run had charged in
-//! advance and does not execute.
+//! wasm pc and, for a trap, the fuel to give back: what was charged in advance, for the rest of its
+//! run and what comes behind it (`charges.rs`), and is not executed.
 //!
 //! # Loads move
 //!
@@ -30,7 +30,7 @@ const OPERATOR_SITES: usize = 4;
 /// The codes after this one are the fixed ones.
 const FIXED: u8 = CHUNK_SITES as u8;
 
-/// The number of a state in its function (`frame_state.rs`): what can be read of a frame that
+/// The number of a state in its function (`frame_state/`): what can be read of a frame that
 /// stands at a point. State 0 is nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PointState(pub(crate) u32);

@@ -150,7 +150,7 @@ fn build_host(builder: &mut FunctionBuilder<'_>, metering: &Metering, ty: &FuncT
     let params = builder.block_params(block).to_vec();
     let (callee, caller) = (params[0], params[1]);
     if metering.fuel || metering.epochs {
-        metering::emit_checkpoint(builder, callee, metering);
+        metering::trampoline_checkpoint(builder, callee, metering);
     }
 
     // The frame pointer points to the wasm caller's; the return address is next to it.

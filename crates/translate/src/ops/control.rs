@@ -15,7 +15,7 @@
 //! keep the nesting right.
 //!
 //! Fuel: a straight-line run ends before every branching instruction and wherever control flow can
-//! merge (`metering.rs`); a loop's header has a checkpoint.
+//! merge (`charges.rs`); a loop's header has a checkpoint (`metering.rs`).
 
 use crate::charges::{Charge, End, Join, RunId, Start};
 use crate::env::clif_type;
@@ -208,7 +208,7 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     t.builder.switch_to_block(then);
     let mut held = Meeting::default();
     held.join(&t.state.held);
-    start_arm(t, run);
+    run_after(t, run);
     push_frame(t, Kind::If { otherwise, params, held, run }, signature);
 }
 
@@ -220,14 +220,14 @@ fn enter_else(t: &mut FuncTranslator<'_>) {
             jump_to_exit(t, &mut frame.exit, frame.signature);
         }
         start_else(t, frame.height, frame.signature, otherwise, &params, held);
-        start_arm(t, run);
+        run_after(t, run);
         frame.kind = Kind::Block;
     }
     t.control.push(frame);
 }
 
-/// The next run is one of the two behind this one.
-fn start_arm(t: &mut FuncTranslator<'_>, run: Option<RunId>) {
+/// The next run comes only after this one.
+fn run_after(t: &mut FuncTranslator<'_>, run: Option<RunId>) {
     if let Some(run) = run {
         t.next_run = Start::After(run);
     }
@@ -270,7 +270,7 @@ fn end(t: &mut FuncTranslator<'_>) {
                 jump_to_exit(t, &mut frame.exit, frame.signature);
             }
             start_else(t, frame.height, frame.signature, otherwise, &params, held);
-            start_arm(t, run);
+            run_after(t, run);
         }
     }
     if frame.exit.block.is_some() && t.reachable {
@@ -325,7 +325,6 @@ fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
     let Label { block, args, join, leaves_loop } = label(t, depth);
     let next = t.builder.create_block();
     let mut leaving = None;
-    t.open_run();
     if leaves_loop && t.env.metering.fuel {
         let edge = t.builder.create_block();
         t.builder.ins().brif(condition, edge, &[], next, &[]);
@@ -337,7 +336,7 @@ fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
         t.builder.ins().brif(condition, block, &args, next, &[]);
     }
     let run = t.end_run(End::BranchIf { taken: join, leaving });
-    start_arm(t, run);
+    run_after(t, run);
     t.builder.seal_block(next);
     t.builder.switch_to_block(next);
 }
@@ -347,7 +346,6 @@ fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
 /// written once for each label and not once for each entry of the table.
 fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
     let index = t.pop();
-    t.open_run();
     let mut depths = vec![table.default()];
     for depth in table.targets() {
         depths.push(depth?);
