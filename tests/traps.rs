@@ -225,14 +225,15 @@ fn a_trap_after_a_host_call_is_still_ours() {
 
 #[test]
 fn a_trap_after_a_caught_exception_is_still_ours() {
-    // Who catches an exception goes on from inside of a builtin's stub.
+    // Who catches an exception goes on from inside of a builtin's stub. (`catch_all`: telling tags
+    // apart is another builtin, behind which all would be well again.)
     expect(
-        r#"(module (memory 1) (tag $tag (param i32))
-            (func $throw (throw $tag (i32.const -4)))
+        r#"(module (memory 1) (tag $tag)
+            (func $throw (throw $tag))
             (func $f (export "f") (result i32)
-                (i32.load (block $caught (result i32)
-                    (try_table (catch $tag $caught) (call $throw))
-                    (i32.const 0)))))"#,
+                (block $caught
+                    (try_table (catch_all $caught) (call $throw)))
+                (i32.load (i32.const -4))))"#,
         &[("f", &[], Trap::MemoryOutOfBounds)],
     );
 }
