@@ -28,7 +28,7 @@
 //! less what is paid. The charges are emitted before that is known, and patched or removed.
 //!
 //! A trap gives back what is charged and was not executed: the rest of its run, and what the run is
-//! ahead at its end ([`Solution::charged`]).
+//! ahead at its end ([`Charged`]).
 
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
@@ -36,16 +36,17 @@ use cranelift_frontend::FunctionBuilder;
 /// The number of a run in its function. Whatever a run leads to, but for loops' starts, has a higher
 /// number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct RunId(pub(crate) u32);
+pub(crate) struct RunId(u32);
 
 /// A place that several runs can lead to: the end of a construct.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Join(u32);
 
 /// How a run is reached.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Start {
     /// From where the counter is exact: behind a call or a checkpoint, or in a handler.
+    #[default]
     Exact,
     /// By a place that several runs can lead to.
     Join(Join),
@@ -77,8 +78,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Charge {
     amount: ir::Inst,
-    /// What is removed with it if it charges nothing.
-    rest: Vec<ir::Inst>,
+    /// The other instructions, which are removed with it if it charges nothing; `None` if they stay.
+    rest: Option<[ir::Inst; 3]>,
 }
 
 impl Charge {
@@ -89,20 +90,18 @@ impl Charge {
         let sum = builder.ins().iadd(fuel, amount);
         let set = builder.ins().set_pinned_reg(sum);
         let def = |value| builder.func.dfg.value_def(value).unwrap_inst();
-        Charge { amount: def(amount), rest: vec![set, def(sum), def(fuel)] }
+        Charge { amount: def(amount), rest: Some([set, def(sum), def(fuel)]) }
     }
 
     /// A charge that stays in the code whatever its amount, which is this `iconst`.
     pub(crate) fn fixed(builder: &FunctionBuilder<'_>, amount: Value) -> Charge {
-        Charge { amount: builder.func.dfg.value_def(amount).unwrap_inst(), rest: Vec::new() }
+        Charge { amount: builder.func.dfg.value_def(amount).unwrap_inst(), rest: None }
     }
 
     /// Puts in the amount.
     fn settle(&self, func: &mut ir::Function, amount: i64) {
-        if amount == 0 && !self.rest.is_empty() {
-            for &inst in self.rest.iter().chain([&self.amount]) {
-                func.layout.remove_inst(inst);
-            }
+        if let (0, Some(rest)) = (amount, self.rest) {
+            rest.into_iter().chain([self.amount]).for_each(|inst| func.layout.remove_inst(inst));
             return;
         }
         func.dfg.insts[self.amount] = ir::InstructionData::UnaryImm {
@@ -125,16 +124,18 @@ struct Run {
 pub(crate) struct Runs {
     runs: Vec<Run>,
     /// By join: whether nothing may be paid there in advance.
-    joins: Vec<bool>,
+    unpaid: Vec<bool>,
     /// The run that is open.
     open: Option<RunId>,
+    /// How the run is reached that will be started next.
+    next: Start,
 }
 
 impl Runs {
     /// A new place that several runs can lead to.
     pub(crate) fn join(&mut self) -> Join {
-        self.joins.push(false);
-        Join(self.joins.len() as u32 - 1)
+        self.unpaid.push(false);
+        Join(self.unpaid.len() as u32 - 1)
     }
 
     /// The run that is open, if one is.
@@ -142,10 +143,21 @@ impl Runs {
         self.open
     }
 
+    /// Says how the run is reached that will be started next. Unless this is called, it is from where
+    /// the counter is exact.
+    pub(crate) fn next_is(&mut self, start: Start) {
+        self.next = start;
+    }
+
+    /// Whether the counter is exact here: no run is open, and none has led here.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.open.is_none() && self.next == Start::Exact
+    }
+
     /// Opens a run, which `charge` charges. None may be open.
-    pub(crate) fn start(&mut self, start: Start, charge: Charge) -> RunId {
+    pub(crate) fn start(&mut self, charge: Charge) -> RunId {
         debug_assert!(self.open.is_none(), "one run at a time");
-        let id = RunId(self.runs.len() as u32);
+        let (id, start) = (RunId(self.runs.len() as u32), std::mem::take(&mut self.next));
         self.runs.push(Run { start, cost: 0, charge, end: End::Exact });
         self.open = Some(id);
         id
@@ -163,72 +175,48 @@ impl Runs {
     pub(crate) fn end(&mut self, end: End) -> RunId {
         let open = self.open.take().expect("an open run");
         if let End::Table(joins) = &end {
-            joins.iter().for_each(|join| self.joins[join.0 as usize] = true);
+            joins.iter().for_each(|join| self.unpaid[join.0 as usize] = true);
         }
         self.runs[open.0 as usize].end = end;
         open
     }
 
     /// Settles all charges of the function, whose runs have all been ended.
-    pub(crate) fn settle(self, func: &mut ir::Function) -> Solution {
+    pub(crate) fn settle(self, func: &mut ir::Function) -> Charged {
         debug_assert!(self.open.is_none(), "all runs were ended");
-        let solution = Solution::of(&self);
-        for (run, &amount) in self.runs.iter().zip(&solution.amounts) {
-            run.charge.settle(func, amount);
-        }
-        for (run, amount) in &solution.leaving {
-            if let End::BranchIf { leaving: Some(charge), .. } = &self.runs[*run].end {
-                charge.settle(func, *amount);
-            }
-        }
-        solution
+        let (demands, charges) = self.solve();
+        charges.into_iter().for_each(|(charge, amount)| charge.settle(func, amount));
+        Charged(demands)
     }
-}
 
-/// What is charged where.
-#[derive(Debug)]
-pub(crate) struct Solution {
-    /// By run: what has been charged for it where it starts, by itself and by those before it: its
-    /// cost, and what it is ahead at its end.
-    demands: Vec<i64>,
-    /// By run: what it charges itself.
-    amounts: Vec<i64>,
-    /// What is charged on ways out of loops, with the run that they are at the end of.
-    leaving: Vec<(usize, i64)>,
-}
-
-impl Solution {
-    fn of(runs: &Runs) -> Solution {
-        let count = runs.runs.len();
+    /// The demand of each run, and what each charge is.
+    fn solve(&self) -> (Vec<i64>, Vec<(&Charge, i64)>) {
+        let count = self.runs.len();
         let mut demands = vec![0i64; count];
-        // What is paid where a run starts.
+        // What is paid where a run starts, and at each join.
         let mut paid = vec![0i64; count];
-        let mut leaving = Vec::new();
-        let mut joins = vec![0i64; runs.joins.len()];
+        let mut joins = vec![0i64; self.unpaid.len()];
+        let mut charges = Vec::with_capacity(count);
         // The runs that come after each run alone. At most two.
         let mut after: Vec<[Option<usize>; 2]> = vec![[None; 2]; count];
-        for (at, run) in runs.runs.iter().enumerate() {
+        for (at, run) in self.runs.iter().enumerate() {
             if let Start::After(RunId(before)) = run.start {
                 let after = &mut after[before as usize];
                 after[usize::from(after[0].is_some())] = Some(at);
             }
         }
-        for (at, run) in runs.runs.iter().enumerate().rev() {
+        for (at, run) in self.runs.iter().enumerate().rev() {
             let next = after[at].into_iter().flatten();
+            let cheapest = next.clone().map(|next| demands[next]).min().unwrap_or(0);
+            let taken = |join: &Option<Join>| join.map_or(0, |Join(join)| joins[join as usize]);
             let ahead = match &run.end {
                 End::Exact | End::Table(_) => 0,
                 End::To(Join(join)) => joins[*join as usize],
-                End::Arms => next.clone().map(|next| demands[next]).min().unwrap_or(0),
-                End::BranchIf { taken, leaving: charge } => {
-                    let taken = taken.map_or(0, |Join(join)| joins[join as usize]);
-                    match (charge, after[at][0]) {
-                        (Some(_), Some(next)) => {
-                            let ahead = demands[next];
-                            leaving.push((at, taken - ahead));
-                            ahead
-                        }
-                        _ => taken,
-                    }
+                End::Arms => cheapest,
+                End::BranchIf { taken: join, leaving: None } => taken(join),
+                End::BranchIf { taken: join, leaving: Some(charge) } => {
+                    charges.push((charge, taken(join) - cheapest));
+                    cheapest
                 }
             };
             next.for_each(|next| paid[next] = ahead);
@@ -236,27 +224,32 @@ impl Solution {
             // each would be needed to pass `i64`.
             demands[at] = i64::try_from(run.cost).unwrap_or(i64::MAX).saturating_add(ahead);
             if let Start::Join(Join(join)) = run.start
-                && !runs.joins[join as usize]
+                && !self.unpaid[join as usize]
             {
                 joins[join as usize] = demands[at];
                 paid[at] = demands[at];
             }
         }
-        let amounts = demands.iter().zip(&paid).map(|(demand, paid)| demand - paid).collect();
-        Solution { demands, amounts, leaving }
-    }
-
-    /// What has been charged in all for a run and what follows it, where it starts. Behind a part of
-    /// it that cost `prefix`, so much less is charged in advance.
-    pub(crate) fn charged(&self, RunId(run): RunId) -> u64 {
-        self.demands[run as usize] as u64
+        let own = self.runs.iter().zip(demands.iter().zip(&paid));
+        charges.extend(own.map(|(run, (demand, paid))| (&run.charge, demand - paid)));
+        (demands, charges)
     }
 }
 
-#[cfg(test)]
-impl Solution {
-    /// What a function of one run is charged.
-    pub(crate) fn of_one_run(cost: i64) -> Solution {
-        Solution { demands: vec![cost], amounts: vec![cost], leaving: Vec::new() }
+/// What has been charged for each run where it starts, by itself and by those before it: its cost,
+/// and what it is ahead at its end.
+#[derive(Debug)]
+pub(crate) struct Charged(Vec<i64>);
+
+impl Charged {
+    /// What has been charged for a run where it starts.
+    pub(crate) fn of(&self, RunId(run): RunId) -> u64 {
+        self.0[run as usize] as u64
+    }
+
+    /// A run, and that so much is charged for it.
+    #[cfg(test)]
+    pub(crate) fn one_run(cost: i64) -> (RunId, Charged) {
+        (RunId(0), Charged(vec![cost]))
     }
 }

@@ -6,7 +6,7 @@
 //! debugger may change an operand that lies below the construct that is being executed, so then
 //! operands are variables too.
 
-use crate::charges::{Runs, Start};
+use crate::charges::Runs;
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
 use crate::frame_state::{FunctionState, StateKeeper, TooMuchState};
 use crate::inline::{self, Inlining};
@@ -58,8 +58,6 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) liveness: Option<Liveness>,
     /// The straight-line runs, and the one that is being charged.
     pub(crate) runs: Runs,
-    /// How the next run is reached that will be started.
-    pub(crate) next_run: Start,
     /// The stretch since the last checkpoint.
     pub(crate) stretch: Stretch,
     /// The value of the operator before, if it was `i32.const` (zero-extended) or `i64.const`.
@@ -147,7 +145,6 @@ pub(crate) fn translate_function(
         state: StateKeeper::new(env.frame_state, through),
         liveness: None,
         runs: Runs::default(),
-        next_run: Start::Exact,
         stretch: Stretch::default(),
         last_const: None,
         func_refs: Default::default(),

@@ -62,7 +62,6 @@ pub(crate) struct Inlinable<'a> {
     body: FunctionBody<'a>,
     /// The locals that it declares.
     declared: Vec<(u32, ValType)>,
-    operators: u32,
     /// What it takes of a budget.
     weight: u32,
     /// Whether it can trap.
@@ -127,12 +126,12 @@ impl<'a> Inlinable<'a> {
             declared.push((count, crate::env::val_type(ty)));
         }
         let weight = params as u32 + locals;
-        let (body, operators, traps, saves) = (body.clone(), 0, false, false);
-        let mut inlinable = Inlinable { body, declared, operators, weight, traps, saves };
+        let (body, mut operators, traps, saves) = (body.clone(), 0, false, false);
+        let mut inlinable = Inlinable { body, declared, weight, traps, saves };
         let mut ops = inlinable.body.get_operators_reader().ok()?;
         while !ops.eof() {
-            inlinable.operators += 1;
-            if inlinable.operators > MAX_OPERATORS {
+            operators += 1;
+            if operators > MAX_OPERATORS {
                 return None;
             }
             match stops(&ops.read().ok()?) {
@@ -142,7 +141,7 @@ impl<'a> Inlinable<'a> {
                 Stops::Frozen => return None,
             }
         }
-        inlinable.weight += inlinable.operators;
+        inlinable.weight += operators;
         Some(inlinable)
     }
 }
@@ -262,15 +261,14 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
 fn inline(t: &mut FuncTranslator<'_>, index: u32, callee: &Inlinable<'_>) -> Result<()> {
     let ty = t.env.info.func_type(index);
     let args = t.pop_many(ty.params().len());
-    let call = t.pc;
+    let (call, first_local) = (t.pc, t.locals.len() as u32);
     if callee.traps {
         t.save_as_for_call();
-        let (first_local, first_operand) = (t.locals.len() as u32, t.stack.len() as u32);
+        let first_operand = t.stack.len() as u32;
         t.inlining.sites.push(InlineSite { call, callee: index, first_local, first_operand });
         t.points.set_site(Some(t.inlining.sites.len() as u32 - 1));
     }
 
-    let first_local = t.locals.len();
     let charged = t.charge(u64::from(t.env.metering.costs.function_entry()));
     let loc = t.points.start_point(call, charged);
     t.builder.set_srcloc(loc);
@@ -281,14 +279,14 @@ fn inline(t: &mut FuncTranslator<'_>, index: u32, callee: &Inlinable<'_>) -> Res
         let zero = t.zero(ty);
         (0..count).for_each(|_| t.declare_local(ty, zero));
     }
-    let locals = t.locals.len() - first_local;
-    let keeps = t.locals[first_local..].iter().any(|&(_, ty)| t.state.keeps(ty));
+    let locals = &t.locals[first_local as usize..];
+    let keeps = locals.iter().any(|&(_, ty)| t.state.keeps(ty));
     let liveness = match callee.saves && keeps {
-        true => Liveness::of(&callee.body, locals, t.state.keeps_all())?,
+        true => Liveness::of(&callee.body, locals.len(), t.state.keeps_all())?,
         false => None,
     };
     let stretch = std::mem::take(&mut t.stretch);
-    let (frame, first_local) = (t.control.len(), first_local as u32);
+    let frame = t.control.len();
     t.inlining.body = Some(Inlined { first_local, frame, operator: 0, liveness });
     ops::control::push_function_frame(t, index);
     let mut ops = callee.body.get_operators_reader()?;

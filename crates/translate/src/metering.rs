@@ -32,7 +32,7 @@
 //! runtime gives out fuel in slices ([`Metering::EPOCH_SLICE`]), and looks at the epoch when one is
 //! used up. Otherwise, and without fuel, a checkpoint compares the epoch with the deadline.
 
-use crate::charges::{Charge, End, RunId, Start};
+use crate::charges::{Charge, End, RunId};
 use crate::env::Metering;
 use crate::func::FuncTranslator;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -86,20 +86,18 @@ impl FuncTranslator<'_> {
             return Some(open);
         }
         let charge = Charge::emit(&mut self.builder);
-        Some(self.runs.start(self.next_run, charge))
+        Some(self.runs.start(charge))
     }
 
-    /// Ends the run that leads here. The next one starts where the counter is exact, unless
-    /// [`FuncTranslator::next_run`] is set to something else. Returns the run, if fuel is counted.
+    /// Ends the run that leads here. Returns it, if fuel is counted.
     pub(crate) fn end_run(&mut self, end: End) -> Option<RunId> {
         self.open_run()?;
-        self.next_run = Start::Exact;
         Some(self.runs.end(end))
     }
 
     /// Ends the open run, if there is one, at a place where the counter must be exact.
     pub(crate) fn end_run_exactly(&mut self) {
-        if self.runs.open().is_some() || self.next_run != Start::Exact {
+        if !self.runs.is_exact() {
             self.end_run(End::Exact);
         }
     }
@@ -131,7 +129,7 @@ impl FuncTranslator<'_> {
         if self.env.metering.fuel || self.env.metering.epochs {
             let charge = self.emit_checkpoint(Want::OneAndCharge);
             if let Some(charge) = charge {
-                self.runs.start(Start::Exact, charge);
+                self.runs.start(charge);
             }
         }
     }
@@ -245,8 +243,8 @@ struct SlowPath {
     fuel: bool,
     /// The units that must be left, if not one.
     need: Option<Value>,
-    /// What the counter was at the test, and what was charged with it.
-    charged: Option<(Value, Value)>,
+    /// What the test has charged, and the cold block has taken back.
+    charged: Option<Value>,
     go_on: ir::Block,
 }
 
@@ -261,28 +259,24 @@ fn test_checkpoint(
     builder.set_cold_block(cold);
     let go_on = builder.create_block();
     let (fuel, epochs) = (metering.fuel, metering.tests_epochs());
-    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let constant = FuncTranslator::constant_flags();
 
-    let (mut charge, mut charged) = (None, None);
+    // The counter before it was charged, and by how much it was.
+    let mut charged = None;
     if fuel {
         let counter = builder.ins().get_pinned_reg(types::I64);
-        let stop = match want {
-            Want::One => builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0),
-            Want::OneAndCharge => {
-                let amount = builder.ins().iconst(types::I64, 0);
-                charge = Some(Charge::fixed(builder, amount));
-                charged = Some((counter, amount));
-                let after = builder.ins().iadd(counter, amount);
-                builder.ins().set_pinned_reg(after);
-                builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0)
-            }
-            Want::All(cost) => {
-                let none = builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0);
-                let after = saturating_add(builder, counter, cost);
-                let too_much = builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, after, 0);
-                builder.ins().bor(none, too_much)
-            }
-        };
+        if let Want::OneAndCharge = want {
+            let amount = builder.ins().iconst(types::I64, 0);
+            let after = builder.ins().iadd(counter, amount);
+            builder.ins().set_pinned_reg(after);
+            charged = Some((counter, amount));
+        }
+        let mut stop = builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, counter, 0);
+        if let Want::All(cost) = want {
+            let after = saturating_add(builder, counter, cost);
+            let too_much = builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, after, 0);
+            stop = builder.ins().bor(stop, too_much);
+        }
         let next = if epochs { builder.create_block() } else { go_on };
         builder.ins().brif(stop, cold, &[], next, &[]);
         if epochs {
@@ -310,6 +304,8 @@ fn test_checkpoint(
         Want::All(cost) => Some(cost),
         Want::One | Want::OneAndCharge => None,
     };
+    let charged = charged.map(|(_, amount)| amount);
+    let charge = charged.map(|amount| Charge::fixed(builder, amount));
     (SlowPath { fuel, need, charged, go_on }, charge)
 }
 
@@ -348,7 +344,7 @@ impl SlowPath {
         } else {
             builder.ins().call_indirect(sig, code, &[argument]);
         }
-        if let Some((_, amount)) = self.charged {
+        if let Some(amount) = self.charged {
             let counter = builder.ins().get_pinned_reg(types::I64);
             let after = builder.ins().iadd(counter, amount);
             builder.ins().set_pinned_reg(after);
@@ -365,7 +361,7 @@ impl SlowPath {
 
 /// Stores the counter to `VMRuntimeLimits::fuel_consumed`: before every exit to the runtime.
 pub(crate) fn store_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
-    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let constant = FuncTranslator::constant_flags();
     let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
     let counter = builder.ins().get_pinned_reg(types::I64);
     let flags = ir::MemFlagsData::trusted();
@@ -374,7 +370,7 @@ pub(crate) fn store_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
 
 /// Loads the counter from `VMRuntimeLimits::fuel_consumed`: after every way back into wasm.
 pub(crate) fn load_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value) {
-    let constant = ir::MemFlagsData::trusted().with_readonly().with_can_move();
+    let constant = FuncTranslator::constant_flags();
     let limits_ptr = builder.ins().load(types::I64, constant, vmctx, vmctx::LIMITS as i32);
     let flags = ir::MemFlagsData::trusted();
     let counter = builder.ins().load(types::I64, flags, limits_ptr, limits::FUEL_CONSUMED as i32);

@@ -18,7 +18,7 @@
 //! ends ([`Points::end_chunk`]): no load leaves its chunk. All other trapping instructions stay
 //! where they are and use one fixed code for each [`Trap`].
 
-use crate::charges::{RunId, Solution};
+use crate::charges::{Charged, RunId};
 use cranelift_codegen::ir::{SourceLoc, TrapCode};
 use stillframe_abi::Trap;
 use stillframe_abi::frame_table::WasmPc;
@@ -62,7 +62,7 @@ struct Chunk {
 pub(crate) struct Points {
     points: Vec<Point>,
     chunks: Vec<Chunk>,
-    charges: Option<Solution>,
+    charges: Option<Charged>,
     /// The inlined body that new points are in.
     site: Option<u32>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Resolved {
 
 impl Points {
     /// Says what was charged for the runs. Before this, nothing counts as charged.
-    pub(crate) fn set_charges(&mut self, charges: Solution) {
+    pub(crate) fn set_charges(&mut self, charges: Charged) {
         self.charges = Some(charges);
     }
 
@@ -178,7 +178,7 @@ impl Points {
     fn resolve_point(&self, point: u32) -> Option<Resolved> {
         let point = self.points.get(point as usize)?;
         let refund = match (&self.charges, point.charged) {
-            (Some(charges), Some((run, prefix))) => charges.charged(run) - prefix,
+            (Some(charges), Some((run, prefix))) => charges.of(run) - prefix,
             _ => 0,
         };
         let (call, trap) = (point.call.unwrap_or_default(), point.trap.unwrap_or_default());
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_load_is_found_by_its_site_also_under_any_later_operator_of_its_chunk() {
         let mut points = Points::default();
-        let run = RunId(0);
+        let (run, charged) = Charged::one_run(500);
         let (mut sites, mut starts) = (Vec::new(), vec![0]);
         for i in 0..500u32 {
             if points.end_chunk() {
@@ -229,7 +229,7 @@ mod tests {
             let loc = points.start_point(WasmPc(1000 + i), Some((run, u64::from(i) + 1)));
             sites.push((loc, points.memory_site()));
         }
-        points.set_charges(Solution::of_one_run(500));
+        points.set_charges(charged);
         assert_eq!(starts.len(), 3);
         starts.push(500);
         for chunk in starts.windows(2) {

@@ -193,18 +193,21 @@ pub(crate) unsafe extern "C" fn leave() {
     naked_asm!(".cfi_startproc", host_frame!(), return_to_host!(), ".cfi_endproc",)
 }
 
+/// Goes back to the wasm stack, which ends the frozen period. `r11` is the limits.
+macro_rules! thaw {
+    () => {
+        "mov rsp, [r11 + {exit_sp}]
+         mov qword ptr [r11 + {exit_fp}], 0
+         mov qword ptr [r11 + {exit_pc}], 0
+         mov qword ptr [r11 + {version}], 0"
+    };
+}
+
 /// What a stub does when the Rust function has answered and `rsp` is `entry_sp` again: goes back to
 /// the return address at `exit_sp`, or does not.
 macro_rules! go_on_or_stop {
     () => {
-        "mov r11, [rsp]
-         test rdx, rdx
-         jnz {not_on}
-         mov rsp, [r11 + {exit_sp}]
-         mov qword ptr [r11 + {exit_fp}], 0
-         mov qword ptr [r11 + {exit_pc}], 0
-         mov qword ptr [r11 + {version}], 0
-         ret"
+        concat!("mov r11, [rsp]\n test rdx, rdx\n jnz {not_on}\n", thaw!(), "\n ret")
     };
 }
 
@@ -251,10 +254,7 @@ unsafe extern "C" fn not_on() {
         "jmp {stop}",
         // An exception: exit_sp is below the handler's frame pointer and address.
         "3:",
-        "mov rsp, [r11 + {exit_sp}]",
-        "mov qword ptr [r11 + {exit_fp}], 0",
-        "mov qword ptr [r11 + {exit_pc}], 0",
-        "mov qword ptr [r11 + {version}], 0",
+        thaw!(),
         "pop rbp",
         "ret",
         ".cfi_endproc",
@@ -435,10 +435,7 @@ macro_rules! checkpoint_stub {
         "mov r11, [rsp]",
         "test rdx, rdx",
         "jnz {stop}",
-        "mov rsp, [r11 + {exit_sp}]",
-        "mov qword ptr [r11 + {exit_fp}], 0",
-        "mov qword ptr [r11 + {exit_pc}], 0",
-        "mov qword ptr [r11 + {version}], 0",
+        thaw!(),
         "pop rax",
         "5:",
         $($back,)*

@@ -64,13 +64,23 @@ enum Kind {
     Block,
     /// A `loop`; its parameters are the header's.
     Loop { header: Block },
-    /// An `if` before its `else`, which starts with these parameters, and with what the cells hold
-    /// before the `if`; its run, if fuel is counted, is the one before the `if`.
-    If { otherwise: Block, params: Vec<Value>, held: Meeting, run: Option<RunId> },
+    /// An `if` before its `else`.
+    If(Else),
     /// A `try_table`; its handlers are written at its `end` (`exception.rs`).
     Try(Try),
     /// A construct in code that cannot be reached.
     Unreachable,
+}
+
+/// What an `else`, written or not, starts with.
+#[derive(Debug)]
+struct Else {
+    block: Block,
+    params: Vec<Value>,
+    /// What the cells hold before the `if`.
+    held: Meeting,
+    /// The run before the `if`, if fuel is counted.
+    run: Option<RunId>,
 }
 
 /// The type of a construct.
@@ -201,26 +211,22 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     let params = t.top(signature.params(t.env.info).len());
     let run = t.end_run(End::Arms);
     let then = t.builder.create_block();
-    let otherwise = t.builder.create_block();
-    t.builder.ins().brif(condition, then, &[], otherwise, &[]);
+    let block = t.builder.create_block();
+    t.builder.ins().brif(condition, then, &[], block, &[]);
     t.builder.seal_block(then);
-    t.builder.seal_block(otherwise);
+    t.builder.seal_block(block);
     t.builder.switch_to_block(then);
     let mut held = Meeting::default();
     held.join(&t.state.held);
     run_after(t, run);
-    push_frame(t, Kind::If { otherwise, params, held, run }, signature);
+    push_frame(t, Kind::If(Else { block, params, held, run }), signature);
 }
 
 fn enter_else(t: &mut FuncTranslator<'_>) {
     let mut frame = t.control.pop().expect("validated nesting");
     t.stretch.reaches_back_to(frame.stretch);
-    if let Kind::If { otherwise, params, held, run } = frame.kind {
-        if t.reachable {
-            jump_to_exit(t, &mut frame.exit, frame.signature);
-        }
-        start_else(t, frame.height, frame.signature, otherwise, &params, held);
-        run_after(t, run);
+    if let Kind::If(otherwise) = frame.kind {
+        start_else(t, otherwise, &mut frame.exit, frame.signature, frame.height);
         frame.kind = Kind::Block;
     }
     t.control.push(frame);
@@ -229,23 +235,26 @@ fn enter_else(t: &mut FuncTranslator<'_>) {
 /// The next run comes only after this one.
 fn run_after(t: &mut FuncTranslator<'_>, run: Option<RunId>) {
     if let Some(run) = run {
-        t.next_run = Start::After(run);
+        t.runs.next_is(Start::After(run));
     }
 }
 
-/// Goes on at the start of an `else`, written or not.
+/// Ends the first arm of an `if`, and goes on at the start of its `else`, written or not.
 fn start_else(
     t: &mut FuncTranslator<'_>,
-    height: usize,
+    otherwise: Else,
+    exit: &mut Exit,
     signature: BlockSignature,
-    otherwise: Block,
-    params: &[Value],
-    held: Meeting,
+    height: usize,
 ) {
+    if t.reachable {
+        jump_to_exit(t, exit, signature);
+    }
     t.stack.truncate(height);
-    t.builder.switch_to_block(otherwise);
-    t.state.arrive(held);
-    t.push_all(params, signature.params(t.env.info));
+    t.builder.switch_to_block(otherwise.block);
+    t.state.arrive(otherwise.held);
+    t.push_all(&otherwise.params, signature.params(t.env.info));
+    run_after(t, otherwise.run);
     t.reachable = true;
 }
 
@@ -264,20 +273,16 @@ fn end(t: &mut FuncTranslator<'_>) {
             exception::write_handlers(t, try_table);
         }
         Kind::Try(_) => {}
-        Kind::If { otherwise, params, held, run } => {
-            // Without an `else`, the parameters are the results.
-            if t.reachable {
-                jump_to_exit(t, &mut frame.exit, frame.signature);
-            }
-            start_else(t, frame.height, frame.signature, otherwise, &params, held);
-            run_after(t, run);
+        // Without an `else`, the parameters are the results.
+        Kind::If(otherwise) => {
+            start_else(t, otherwise, &mut frame.exit, frame.signature, frame.height);
         }
     }
     if frame.exit.block.is_some() && t.reachable {
         jump_to_exit(t, &mut frame.exit, frame.signature);
     }
     if let Some((exit, join)) = frame.exit.block {
-        t.next_run = Start::Join(join);
+        t.runs.next_is(Start::Join(join));
         t.builder.seal_block(exit);
         t.builder.switch_to_block(exit);
         t.stack.truncate(frame.height);
