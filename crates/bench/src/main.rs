@@ -12,6 +12,7 @@
 //!               engines/        how each runtime does what switches.rs asks for
 //!                 guest.rs      the module that all of them run
 //!                 measure.rs    clock, Rust frames, polling; handover.rs: a second thread
+//!               sampling.rs     arguments that those with rows and rounds share
 //!               surroundings.rs, progress.rs    what all of them need
 //!   report/                     a crate of its own: tables, targets, the chart
 //! ```
@@ -28,6 +29,7 @@ mod memory;
 mod programs;
 mod progress;
 mod row;
+mod sampling;
 mod surroundings;
 mod switches;
 mod table;

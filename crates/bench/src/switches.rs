@@ -3,11 +3,11 @@
 use crate::engines::{Runtime, Sample};
 use crate::progress::Progress;
 use crate::row::Row;
-use crate::surroundings::{Output, catching, version};
+use crate::sampling::Sampling;
+use crate::surroundings::{catching, version};
 use crate::table::{Line, Report};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use std::path::PathBuf;
 use stillframe_bench_report::cell::Cell;
 
 /// Arguments of `switches`.
@@ -18,26 +18,16 @@ took. The table shows the minimum and the median over the rounds, 'minimum / med
 nanoseconds, and how the minima relate. A row whose guest answers something wrong, or that ends in \
 an error, is shown as failed, with the reason under the table. Progress goes to standard error.")]
 pub(crate) struct SwitchesArgs {
-    /// Samples of each row [default: 25, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// A twentieth of the operations, and 3 rounds: seconds, and rough numbers
-    #[arg(long)]
-    quick: bool,
-    /// Only rows whose names contain this; may be given again
-    #[arg(long, value_name = "TEXT")]
-    only: Vec<String>,
+    #[command(flatten)]
+    sampling: Sampling,
     /// Only this runtime; may be given again
     #[arg(long, value_enum, value_name = "NAME")]
     runtime: Vec<Runtime>,
-    /// Write the table into this file, not to standard output
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
 }
 
 /// Does `switches`.
 pub(crate) fn command(args: &SwitchesArgs) -> Result<()> {
-    let output = Output::to(args.markdown.as_deref())?;
+    let output = args.sampling.output()?;
     output.write(measure(args, &mut Progress::new())?)
 }
 
@@ -49,37 +39,29 @@ pub(crate) fn names() -> Vec<String> {
 impl SwitchesArgs {
     /// Those of a part of the whole.
     pub(crate) fn of(quick: bool, only: Vec<String>, rounds: Option<u32>) -> SwitchesArgs {
-        SwitchesArgs { quick, only, rounds, ..Default::default() }
-    }
-
-    fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 25 })
+        SwitchesArgs { sampling: Sampling::of(quick, only, rounds), ..Default::default() }
     }
 
     fn rows(&self) -> Vec<Row> {
-        let mut rows = Row::all();
-        rows.retain(|row| {
-            self.only.is_empty() || self.only.iter().any(|text| row.name().contains(text.as_str()))
-        });
-        rows
+        self.sampling.choose(Row::all(), |row| row.name().into())
     }
 
     /// What a round takes on some machine, in seconds.
     fn expected(&self) -> f64 {
-        self.rows().len() as f64 * if self.quick { 0.015 } else { 0.04 }
+        self.rows().len() as f64 * if self.sampling.quick { 0.015 } else { 0.04 }
     }
 
     /// Expects what [`measure`] will do.
     pub(crate) fn announce(&self, progress: &mut Progress) {
-        progress.expect(self.expected() * f64::from(self.rounds()));
+        progress.expect(self.expected() * f64::from(self.sampling.rounds()));
     }
 }
 
 /// Takes the samples.
 pub(crate) fn measure(args: &SwitchesArgs, progress: &mut Progress) -> Result<Report> {
-    let (rows, rounds) = (args.rows(), args.rounds());
-    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
-    let header = header(args.quick, rounds);
+    let (rows, rounds) = (args.rows(), args.sampling.rounds());
+    args.sampling.ensure_any(&rows)?;
+    let header = header(args.sampling.quick, rounds);
     progress.tell(&format!("switches: preparing {} rows", rows.len()));
     let mut measured: Vec<_> =
         rows.into_iter().map(|row| MeasuredRow::prepare(row, args)).collect();
@@ -111,7 +93,7 @@ struct Run {
 
 impl MeasuredRow {
     fn prepare(row: Row, args: &SwitchesArgs) -> MeasuredRow {
-        let n = row.kind.operations(args.quick);
+        let n = row.kind.operations(args.sampling.quick);
         let runs = Runtime::ALL.map(|runtime| {
             if !args.runtime.is_empty() && !args.runtime.contains(&runtime) {
                 return Run { cell: Cell::Absent, sample: None };

@@ -12,12 +12,12 @@ mod wasmtime;
 
 use crate::engines::{Runtime, Sample};
 use crate::progress::Progress;
-use crate::surroundings::{Output, catching, version};
-use anyhow::{Result, ensure};
+use crate::sampling::Sampling;
+use crate::surroundings::{catching, version};
+use anyhow::Result;
 use clap::Args;
 use guest::Row;
 use std::fmt;
-use std::path::PathBuf;
 use stillframe_bench_report::cell::{Cell, Failures, Unit};
 
 /// Arguments of `frames`.
@@ -28,21 +28,11 @@ row in both runtimes; the table shows the minimum and the median over the rounds
 in nanoseconds, and how the minima relate. What is found is checked: the number of frames, and the \
 values in them.")]
 pub(crate) struct FramesArgs {
-    /// Samples of each row [default: 25, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// A tenth of the operations, and 3 rounds: seconds, and rough numbers
-    #[arg(long)]
-    quick: bool,
-    /// Only rows whose names contain this; may be given again
-    #[arg(long, value_name = "TEXT")]
-    only: Vec<String>,
+    #[command(flatten)]
+    sampling: Sampling,
     /// Only this runtime; may be given again
     #[arg(long, value_name = "NAME", value_parser = ["stillframe", "wasmtime"])]
     runtime: Vec<String>,
-    /// Write the table into this file, not to standard output
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
 }
 
 /// Who is measured, in the table's order.
@@ -57,7 +47,7 @@ struct Line {
 
 impl Line {
     fn prepare(row: Row, args: &FramesArgs) -> Line {
-        let times = row.kind.times(args.quick);
+        let times = row.kind.times(args.sampling.quick);
         let mut cells = [const { Cell::Absent }; RUNTIMES.len()];
         let mut samples = [const { None }; RUNTIMES.len()];
         for (at, runtime) in RUNTIMES.into_iter().enumerate() {
@@ -87,7 +77,7 @@ impl Line {
 
 /// Does `frames`.
 pub(crate) fn command(args: &FramesArgs) -> Result<()> {
-    let output = Output::to(args.markdown.as_deref())?;
+    let output = args.sampling.output()?;
     output.write(measure(args, &mut Progress::new())?)
 }
 
@@ -103,37 +93,29 @@ pub(crate) fn names() -> Vec<String> {
 impl FramesArgs {
     /// Those of a part of the whole.
     pub(crate) fn of(quick: bool, only: Vec<String>, rounds: Option<u32>) -> FramesArgs {
-        FramesArgs { quick, only, rounds, ..Default::default() }
-    }
-
-    fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 25 })
+        FramesArgs { sampling: Sampling::of(quick, only, rounds), ..Default::default() }
     }
 
     fn rows(&self) -> Vec<Row> {
-        let mut rows = Row::all();
-        rows.retain(|row| {
-            self.only.is_empty() || self.only.iter().any(|text| name(row).contains(text.as_str()))
-        });
-        rows
+        self.sampling.choose(Row::all(), name)
     }
 
     /// What a round takes on some machine, in seconds.
     fn expected(&self) -> f64 {
-        self.rows().len() as f64 * if self.quick { 0.01 } else { 0.04 }
+        self.rows().len() as f64 * if self.sampling.quick { 0.01 } else { 0.04 }
     }
 
     /// Expects what [`measure`] will do.
     pub(crate) fn announce(&self, progress: &mut Progress) {
-        progress.expect(self.expected() * f64::from(self.rounds()));
+        progress.expect(self.expected() * f64::from(self.sampling.rounds()));
     }
 }
 
 /// Takes the samples.
 pub(crate) fn measure(args: &FramesArgs, progress: &mut Progress) -> Result<Report> {
-    let (rows, rounds) = (args.rows(), args.rounds());
-    ensure!(!rows.is_empty(), "no row's name contains {:?}", args.only);
-    let header = header(args.quick, rounds);
+    let (rows, rounds) = (args.rows(), args.sampling.rounds());
+    args.sampling.ensure_any(&rows)?;
+    let header = header(args.sampling.quick, rounds);
     progress.tell(&format!("frames: preparing {} rows", rows.len()));
     let mut lines: Vec<_> = rows.into_iter().map(|row| Line::prepare(row, args)).collect();
     for round in 1..=rounds {

@@ -15,10 +15,10 @@ use crate::engines::Sample;
 use crate::measure::thread_time;
 use crate::memory::resident_bytes_of_each;
 use crate::progress::Progress;
-use crate::surroundings::{Output, catching, version};
-use anyhow::{Result, ensure};
+use crate::sampling::Sampling;
+use crate::surroundings::{catching, version};
+use anyhow::Result;
 use clap::Args;
-use std::path::PathBuf;
 use stillframe_bench_report::cell::{Cell, Unit};
 use stillframe_bench_report::listing::{Line, Listing};
 use stillframe_bench_report::summary::Instantiation;
@@ -33,21 +33,11 @@ linker, or what it makes of the module (`InstancePre`), is made before. Times ar
 processor time, 'minimum / median' over the rounds, each of which takes a sample of every row in \
 every column. One instance of each sample is called, and must answer what a new one does.")]
 pub(crate) struct InstantiateArgs {
-    /// Samples of each row [default: 25, with --quick 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// A tenth of the operations, and 3 rounds: seconds, and rough numbers
-    #[arg(long)]
-    quick: bool,
-    /// Only rows whose names contain this; may be given again
-    #[arg(long, value_name = "TEXT")]
-    only: Vec<String>,
+    #[command(flatten)]
+    sampling: Sampling,
     /// Only columns whose names contain this; may be given again
     #[arg(long, value_name = "TEXT")]
     config: Vec<String>,
-    /// Write the table into this file, not to standard output
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
 }
 
 /// A column.
@@ -147,7 +137,7 @@ struct Measured {
 
 impl Measured {
     fn prepare(subject: Subject, args: &InstantiateArgs) -> Measured {
-        let n = subject.operations() / if args.quick { 10 } else { 1 };
+        let n = subject.operations() / if args.sampling.quick { 10 } else { 1 };
         let (mut cells, mut samples) = (Vec::new(), Vec::new());
         for how in How::ALL {
             let name = how.name();
@@ -177,7 +167,7 @@ impl Measured {
 
 /// Does `instantiate`.
 pub(crate) fn command(args: &InstantiateArgs) -> Result<()> {
-    let output = Output::to(args.markdown.as_deref())?;
+    let output = args.sampling.output()?;
     output.write(measure(args, &mut Progress::new())?)
 }
 
@@ -197,34 +187,26 @@ fn preparing(subject: Subject) -> f64 {
 impl InstantiateArgs {
     /// Those of a part of the whole.
     pub(crate) fn of(quick: bool, only: Vec<String>, rounds: Option<u32>) -> InstantiateArgs {
-        InstantiateArgs { quick, only, rounds, ..Default::default() }
-    }
-
-    fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 25 })
+        InstantiateArgs { sampling: Sampling::of(quick, only, rounds), ..Default::default() }
     }
 
     /// Expects what [`measure`] will do.
     pub(crate) fn announce(&self, progress: &mut Progress) {
         for subject in self.subjects() {
-            progress.expect(preparing(subject) + ROUND * f64::from(self.rounds()));
+            progress.expect(preparing(subject) + ROUND * f64::from(self.sampling.rounds()));
         }
     }
 
     fn subjects(&self) -> Vec<Subject> {
-        let mut subjects = Subject::ALL.to_vec();
-        subjects.retain(|subject| {
-            self.only.is_empty() || self.only.iter().any(|text| subject.name().contains(text))
-        });
-        subjects
+        self.sampling.choose(Subject::ALL, |subject| subject.name().into())
     }
 }
 
 /// Takes the samples.
 pub(crate) fn measure(args: &InstantiateArgs, progress: &mut Progress) -> Result<Listing> {
-    let rounds = args.rounds();
+    let rounds = args.sampling.rounds();
     let subjects = args.subjects();
-    ensure!(!subjects.is_empty(), "no row's name contains {:?}", args.only);
+    args.sampling.ensure_any(&subjects)?;
     let header = header(rounds);
     progress.tell("instantiate: preparing");
     let mut measured = Vec::new();
