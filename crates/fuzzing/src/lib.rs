@@ -1,0 +1,23 @@
+//! What must hold for any input, each as one function from bytes to an outcome.
+//!
+//! ```text
+//!   input.rs        bytes -> choices and a module           modules.rs   modules at random
+//!   configs.rs      choices -> an engine's settings
+//!
+//!   translate/      any bytes, any module: an error or code
+//!   differential/   the same results as wasmi and wasmtime
+//!   suspend/        stopped anywhere and carried on: as if it had not been
+//!   frames/         every frame is the interpreter's; handles never lie
+//!   artifact/       damaged artifacts are refused, or do no harm
+//!   api/            any sequence of calls of the public interface
+//! ```
+//!
+//! Each oracle has a `run(data: &[u8]) -> Result<Outcome>`. An error is a bug that was found;
+//! `Outcome` says what the input came to, so that tests can ask whether enough has happened. The
+//! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
+//! seeds.
+
+pub mod frames;
+pub mod input;
+
+pub use input::{Choices, Input};

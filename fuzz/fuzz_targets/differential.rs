@@ -1,0 +1,2 @@
+#![no_main]
+stillframe_fuzz::target!(differential);

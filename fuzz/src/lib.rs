@@ -1,0 +1,48 @@
+//! What the fuzz targets share: how an oracle becomes a target, and how inputs are mutated.
+
+use stillframe_fuzzing::input::CHOICES;
+use wasm_mutate::WasmMutate;
+
+/// Makes a module of `stillframe-fuzzing` a fuzz target: its `run` must not fail.
+#[macro_export]
+macro_rules! target {
+    ($oracle:ident) => {
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+            if let Err(error) = stillframe_fuzzing::$oracle::run(data) {
+                panic!("{error:?}");
+            }
+        });
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            $crate::mutate(data, size, max_size, seed)
+        });
+    };
+}
+
+/// Mutates an input: a module that it holds as a module, so that it mostly stays a valid one, all
+/// else as bytes. Returns the new size.
+pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+    let holds_module = data.get(CHOICES..size).is_some_and(|rest| rest.starts_with(b"\0asm"));
+    match seed % 4 {
+        // Other choices for the same module.
+        0 if holds_module => {
+            libfuzzer_sys::fuzzer_mutate(&mut data[..CHOICES], CHOICES, CHOICES);
+            size
+        }
+        1 | 2 if holds_module => mutate_module(data, size, max_size, seed)
+            .unwrap_or_else(|| libfuzzer_sys::fuzzer_mutate(data, size, max_size)),
+        _ => libfuzzer_sys::fuzzer_mutate(data, size, max_size),
+    }
+}
+
+fn mutate_module(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> Option<usize> {
+    let mut mutate = WasmMutate::default();
+    mutate.seed(seed.into()).fuel(1000);
+    let module = data[CHOICES..size].to_vec();
+    let mutated = mutate.run(&module).ok()?.next()?.ok()?;
+    let size = CHOICES + mutated.len();
+    if size > max_size {
+        return None;
+    }
+    data[CHOICES..size].copy_from_slice(&mutated);
+    Some(size)
+}
