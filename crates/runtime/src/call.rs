@@ -287,7 +287,7 @@ impl StoreCore {
     fn take_stack(&mut self) -> Result<Arc<WasmStack>> {
         let stack = match self.spare_stack.take() {
             Some(stack) => stack,
-            None => self.engine().stacks().take()?,
+            None => self.one_more_stack()?,
         };
         debug_assert_eq!(stack.version(), 0, "no frozen frames are on a free stack");
         Ok(stack)

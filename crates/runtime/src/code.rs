@@ -17,6 +17,7 @@
 //! [`CodeMemory`] takes out what it finds of its own range first, in case nobody did.
 
 use crate::mapping::Mapping;
+use crate::reclaim;
 use anyhow::{Context, Result};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -46,6 +47,10 @@ impl CodeMemory {
     ///
     /// If the system refuses.
     pub fn publish(text: &[u8]) -> Result<CodeMemory> {
+        reclaim::retrying(text.len(), || CodeMemory::map(text))
+    }
+
+    fn map(text: &[u8]) -> Result<CodeMemory> {
         let len = text.len();
         // A module without functions has no code, but an address like any other.
         let mut mapping = Mapping::reserve(len.max(1))

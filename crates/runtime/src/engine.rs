@@ -109,7 +109,7 @@ pub struct EngineShared {
     config: RuntimeConfig,
     epoch: AtomicU64,
     stacks: Arc<StackPool>,
-    memories: MemoryPool,
+    memories: Arc<MemoryPool>,
     types: TypeRegistry,
     provider: Box<dyn TrampolineProvider>,
     embedder: Box<dyn Any + Send + Sync>,

@@ -43,7 +43,7 @@ pub struct MemoryImage {
     /// The bytes of the memory that the file stands for: whole pages of the system.
     range: Range<usize>,
     /// What [`MemoryImage::contents`] has mapped.
-    contents: OnceLock<Option<SealedBytes>>,
+    contents: OnceLock<SealedBytes>,
 }
 
 /// A segment's bytes and where they go.
@@ -69,12 +69,16 @@ impl MemoryImage {
         self.range.clone()
     }
 
-    /// The contents, of `range` in all; mapped when first asked for. `None` if they cannot be.
+    /// The contents, of `range` in all; mapped when first asked for. `None` if they cannot be now.
     pub(crate) fn contents(&self) -> Option<&[u8]> {
-        self.contents
-            .get_or_init(|| SealedBytes::of(&self.file, self.range.len()).ok())
-            .as_ref()
-            .map(SealedBytes::get)
+        let contents = match self.contents.get() {
+            Some(contents) => contents,
+            None => {
+                let mapped = SealedBytes::of(&self.file, self.range.len()).ok()?;
+                self.contents.get_or_init(|| mapped)
+            }
+        };
+        Some(contents.get())
     }
 
     /// The file with the contents, from its first byte on.

@@ -12,7 +12,7 @@
 //!   gdb_jit     telling debuggers of code    perf        what profilers' files need
 //!   memory image table types value limiter   mapping     owned address space
 //!   memory_pool memories that can be used again
-//!   pagemap     which pages were touched
+//!   pagemap     which pages were touched   reclaim     all pools give back when room is lacking
 //!                                            arch        everything that knows the processor
 //! ```
 //!
@@ -44,6 +44,7 @@ mod module;
 mod objects;
 mod pagemap;
 mod perf;
+mod reclaim;
 mod resumable;
 mod stack;
 mod store;

@@ -18,6 +18,8 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// An owned range of address space, page-aligned.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ impl Mapping {
         self.len
     }
 
-    /// Makes pages readable and writable; those never opened before hold zeros.
+    /// Makes pages readable and writable that are not; those never opened before hold zeros. If the
+    /// system refuses, all of them are as they were.
     ///
     /// # Panics
     ///
@@ -71,7 +74,15 @@ impl Mapping {
         // nobody else counts on their protection.
         let failed =
             unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), protection) } != 0;
-        if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if !failed {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        // The kernel goes from mapping to mapping, and if pages of several are opened, it can have
+        // done the first when it fails at the second. Taking that back asks for nothing new.
+        // SAFETY: as above.
+        unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), libc::PROT_NONE) };
+        Err(error)
     }
 
     /// Opens pages with the contents of `file`, from its start on; what is written to them stays
@@ -122,8 +133,8 @@ impl Mapping {
         // SAFETY: the two parts of this mapping that the failed call did not touch, and `lost` is
         // not dropped.
         unsafe {
-            libc::munmap(lost.base().cast(), range.start);
-            libc::munmap(lost.at(range.end).cast(), lost.len - range.end);
+            unmap(lost.base(), range.start);
+            unmap(lost.at(range.end), lost.len - range.end);
         }
         Err(error)
     }
@@ -167,11 +178,55 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // It can fail only where the kernel has merged the mapping with its neighbours and is out
-        // of mappings to split it off again. Then the address space is lost, which harms nobody.
         // SAFETY: the whole of the mapping, which nobody else owns.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+        unsafe { unmap(self.base.as_ptr(), self.len) };
     }
+}
+
+/// Ranges that the system did not unmap: address and length.
+static LEFT: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+/// How many there are.
+static LEFT_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Unmaps pages.
+///
+/// The system can refuse where the kernel has merged them with their neighbours and is out of
+/// mappings to split them off again. Then their memory is given back, and their addresses are, as
+/// soon as something else could be unmapped.
+///
+/// # Safety
+///
+/// The pages are the caller's own, and nobody uses them any more.
+pub(crate) unsafe fn unmap(base: *mut u8, len: usize) {
+    if len == 0 {
+        return;
+    }
+    // SAFETY: the caller's.
+    if unsafe { libc::munmap(base.cast(), len) } == 0 {
+        if LEFT_COUNT.load(Relaxed) > 0 {
+            unmap_left();
+        }
+        return;
+    }
+    // SAFETY: the caller's.
+    unsafe { libc::madvise(base.cast(), len, libc::MADV_DONTNEED) };
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    left.push((base as usize, len));
+    LEFT_COUNT.store(left.len(), Relaxed);
+}
+
+/// Unmaps what could not be unmapped before, as far as that can be done now.
+#[cold]
+fn unmap_left() {
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Some((base, len)) = left.pop() {
+        // SAFETY: these pages were given to `unmap`, and are nobody's since.
+        if unsafe { libc::munmap(base as *mut libc::c_void, len) } != 0 {
+            left.push((base, len));
+            break;
+        }
+    }
+    LEFT_COUNT.store(left.len(), Relaxed);
 }
 
 /// The bytes of a file that nobody can change, to be read where the file is: no copy of it.
@@ -325,5 +380,50 @@ mod tests {
         for part in [base..base + 4 * page, base + 6 * page..base + 64 * page] {
             assert_eq!(testing::protections(part.clone()), [(part, None)]);
         }
+    }
+
+    #[test]
+    fn pages_that_cannot_all_be_opened_stay_closed() {
+        let page = page_size();
+        let mut mapping = Mapping::reserve(4 * page).unwrap();
+        let range = mapping.base() as usize..mapping.base() as usize + 4 * page;
+        // The third page is one that may not be written to.
+        let file = File::open("/proc/self/exe").unwrap();
+        let at = mapping.at(2 * page).cast();
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        // SAFETY: replaces a page of a mapping that nobody else knows.
+        let mapped = unsafe { libc::mmap(at, page, libc::PROT_NONE, flags, file.as_raw_fd(), 0) };
+        assert_eq!(mapped, at);
+        let error = mapping.open(0..4 * page).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+        let closed = testing::protections(range).into_iter().map(|(_, protection)| protection);
+        let expected = ["---p", "---s", "---p"].map(|protection| Some(protection.to_string()));
+        assert!(closed.eq(expected));
+        mapping.open(0..2 * page).unwrap();
+    }
+
+    #[test]
+    fn what_the_system_does_not_unmap_is_unmapped_later() {
+        if !testing::alone("mapping::tests::what_the_system_does_not_unmap_is_unmapped_later") {
+            return;
+        }
+        let page = page_size();
+        // The middle of one mapping of the kernel's, so that unmapping it makes one more.
+        let whole = ManuallyDrop::new(Mapping::reserve(3 * page).unwrap());
+        let base = whole.base() as usize;
+        let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page };
+        let filler = Mapping::reserve(page << 20).unwrap();
+        let closed = |at: usize| {
+            // SAFETY: a page of the filler, which nobody uses.
+            unsafe { libc::mprotect(filler.at(at * page).cast(), page, libc::PROT_READ) != 0 }
+        };
+        let full = (0..1 << 19).map(|i| 2 * i).any(closed);
+        assert!(full, "no limit of mappings");
+        drop(middle);
+        let left = LEFT_COUNT.load(Relaxed);
+        drop(filler);
+        assert_eq!((left, LEFT_COUNT.load(Relaxed)), (1, 0));
+        let hole = base + page..base + 2 * page;
+        assert_eq!(testing::protections(hole.clone()), [(hole, None)]);
     }
 }

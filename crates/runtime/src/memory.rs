@@ -22,6 +22,7 @@ use crate::arch;
 use crate::image::MemoryImage;
 use crate::mapping::{Mapping, page_size};
 use crate::pagemap::{PAGES_MAX, Pages};
+use crate::reclaim;
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,18 +81,12 @@ impl LinearMemory {
         } else {
             MEMORY32_RESERVATION
         };
-        let mut mapping = Mapping::reserve(reservation).with_context(|| {
-            format!("cannot reserve {reservation} bytes of address space for a memory")
-        })?;
-        mapping.open(0..len).with_context(|| format!("cannot map {len} bytes of memory"))?;
         if let Some(image) = image {
             let range = image.range();
             ensure!(range.end <= len, "an image of bytes {range:?} for a memory of {len} bytes");
-            let size = range.len();
-            mapping = mapping
-                .overlay(range, image.file())
-                .with_context(|| format!("cannot map {size} bytes of a memory's image"))?;
         }
+        let image_of = image.map(Arc::as_ref);
+        let mapping = reclaim::retrying(reservation, || map(reservation, len, image_of))?;
         Ok(LinearMemory { ty: *ty, mapping, len, image: image.cloned() })
     }
 
@@ -112,7 +107,10 @@ impl LinearMemory {
         let LinearMemory { ty, mut mapping, len, image } = self;
         let first_len = pages_to_bytes(ty.minimum())?;
         if first_len < len {
-            mapping = mapping.close(first_len..len).ok()?;
+            // To the end, also what was never opened: so it is one mapping of the kernel's again,
+            // and the next growth opens all of its pages or none.
+            let end = mapping.len();
+            mapping = mapping.close(first_len..end).ok()?;
         }
         let mut blank = Blank { mapping, len: first_len, image };
         blank.restore()?;
@@ -156,7 +154,8 @@ impl LinearMemory {
         let new = old.checked_add(delta).filter(|new| *new <= self.ty.absolute_maximum())?;
         let new_len = pages_to_bytes(new)?;
         if new_len <= self.mapping.len() - page_size() {
-            self.mapping.open(self.len..new_len).ok()?;
+            let (len, mapping) = (self.len, &mut self.mapping);
+            reclaim::retrying(new_len - len, || mapping.open(len..new_len)).ok()?;
         } else {
             self.relocate(new_len)?;
         }
@@ -175,15 +174,29 @@ impl LinearMemory {
         let guard = page_size();
         let most = pages_to_bytes(self.ty.absolute_maximum()).unwrap_or(usize::MAX);
         let twice = self.mapping.len().saturating_mul(2).min(most).max(new_len);
-        let reserve = |len: usize| Mapping::reserve(len.checked_add(guard)?).ok();
-        let mut mapping = reserve(twice).or_else(|| reserve(new_len))?;
-        mapping.open(0..new_len).ok()?;
+        let map = |len: usize| map(len.checked_add(guard)?, new_len, None).ok();
+        let either = || map(twice).or_else(|| map(new_len)).ok_or(());
+        let mapping = reclaim::retrying(new_len, either).ok()?;
         // SAFETY: the first `self.len` bytes of this memory are accessible, as many and more were
         // opened of the new mapping, and `&mut self` keeps everyone else from both.
         unsafe { copy_touched(self.mapping.base(), mapping.base(), self.len) };
         self.mapping = mapping;
         Some(())
     }
+}
+
+/// Address space of `reservation` bytes, of which the first `len` hold zeros, and on top of them an
+/// image, which fits.
+fn map(reservation: usize, len: usize, image: Option<&MemoryImage>) -> Result<Mapping> {
+    let mut mapping = Mapping::reserve(reservation).with_context(|| {
+        format!("cannot reserve {reservation} bytes of address space for a memory")
+    })?;
+    mapping.open(0..len).with_context(|| format!("cannot map {len} bytes of memory"))?;
+    let Some(image) = image else { return Ok(mapping) };
+    let (range, size) = (image.range(), image.range().len());
+    mapping
+        .overlay(range, image.file())
+        .with_context(|| format!("cannot map {size} bytes of a memory's image"))
 }
 
 /// What a free memory may keep of the pages that were touched, in bytes. Memories of up to so many
@@ -203,6 +216,11 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
+    /// Bytes of address space.
+    pub(crate) fn reserved(&self) -> usize {
+        self.mapping.len()
+    }
+
     /// Whether a new memory of this type and image would be like this.
     pub(crate) fn is_for(&self, ty: &MemoryType, image: Option<&Arc<MemoryImage>>) -> bool {
         !ty.is_64() && pages_to_bytes(ty.minimum()) == Some(self.len) && self.is_of(image)

@@ -13,13 +13,15 @@
 //! taken: nothing of a guest stays behind its store.
 //!
 //! The bound is the number of free memories: their address space, some four kernel mappings each,
-//! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each.
+//! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each. When the system
+//! refuses something to any engine of the process, all of them are given up (`reclaim.rs`).
 
 use crate::image::MemoryImage;
 use crate::memory::{Blank, LinearMemory};
+use crate::reclaim;
 use anyhow::Result;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use stillframe_abi::types::MemoryType;
 
 /// The engine's free memories.
@@ -33,8 +35,11 @@ pub(crate) struct MemoryPool {
 
 impl MemoryPool {
     /// A pool that keeps at most `keep` free memories.
-    pub(crate) fn new(keep: usize) -> MemoryPool {
-        MemoryPool { keep, free: Mutex::default() }
+    pub(crate) fn new(keep: usize) -> Arc<MemoryPool> {
+        let pool = Arc::new(MemoryPool { keep, free: Mutex::default() });
+        let weak: Weak<MemoryPool> = Arc::downgrade(&pool);
+        reclaim::register(weak);
+        pool
     }
 
     /// A memory as [`LinearMemory::new`] makes it: a free one, or a new one.
@@ -46,12 +51,7 @@ impl MemoryPool {
         if let Some(blank) = self.take(ty, image) {
             return Ok(LinearMemory::of_blank(ty, blank));
         }
-        let made = LinearMemory::new(ty, image);
-        // What is kept here may be what the system lacks.
-        if made.is_err() && self.clear() > 0 {
-            return LinearMemory::new(ty, image);
-        }
-        made
+        LinearMemory::new(ty, image)
     }
 
     fn take(&self, ty: &MemoryType, image: Option<&Arc<MemoryImage>>) -> Option<Blank> {
@@ -86,12 +86,6 @@ impl MemoryPool {
         drop(forgotten);
     }
 
-    /// Drops all free memories; returns how many there were.
-    fn clear(&self) -> usize {
-        let free = std::mem::take(&mut *self.lock());
-        free.len()
-    }
-
     /// Number of free memories.
     pub(crate) fn free(&self) -> usize {
         self.lock().len()
@@ -99,6 +93,18 @@ impl MemoryPool {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Blank>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl reclaim::Pool for MemoryPool {
+    fn kept(&self) -> usize {
+        self.lock().iter().map(Blank::reserved).sum()
+    }
+
+    fn give_up(&self) {
+        let free = std::mem::take(&mut *self.lock());
+        // Unmapped without the lock.
+        drop(free);
     }
 }
 
@@ -284,16 +290,16 @@ mod tests {
         if !alone(&format!("memory_pool::tests::{NAME}")) {
             return;
         }
-        let pool = MemoryPool::new(10);
+        let (pool, others) = (MemoryPool::new(10), MemoryPool::new(10));
         let ty = MemoryType::new(1, None);
-        pool.put(pool.make(&ty, None).unwrap());
+        others.put(others.make(&ty, None).unwrap());
         // Room for one such memory and some MiB besides.
         let room = (address_space().1 + (64 << 20)) as libc::rlim_t;
         let limit = libc::rlimit { rlim_cur: room, rlim_max: room };
         // SAFETY: `limit` is a valid limit, of a process that this test has for itself.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
         let other = pool.make(&MemoryType::new(2, None), None).unwrap();
-        assert_eq!((other.pages(), pool.free()), (2, 0));
+        assert_eq!((other.pages(), others.free()), (2, 0), "another engine's was given up");
         assert!(pool.make(&ty, None).is_err(), "there is no room for two");
     }
 

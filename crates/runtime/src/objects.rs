@@ -306,6 +306,10 @@ impl StoreCore {
         let table = &mut self.tables[handle.index as usize];
         let old = table.elements.grow(delta, init);
         table.publish();
+        if old.is_none() {
+            let error = anyhow::anyhow!("no memory to grow a table to {desired} elements");
+            self.ask_limiter(|limiter| limiter.table_grow_failed(error)).transpose()?;
+        }
         Ok(old)
     }
 

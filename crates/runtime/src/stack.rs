@@ -19,7 +19,8 @@
 //! looks.
 
 use crate::arch;
-use crate::mapping::page_size;
+use crate::mapping::{page_size, unmap};
+use crate::reclaim;
 use crate::resumable::CallRecord;
 use crate::store::StoreId;
 use crate::value::RawValue;
@@ -64,6 +65,9 @@ pub(crate) struct WasmStack {
     version: AtomicU64,
     /// Held while somebody looks at a suspended call's frames, and while it is given up.
     looking: Mutex<()>,
+    /// Counts the stacks that are held by the store which holds this one. For the stack's owner
+    /// alone.
+    holder: UnsafeCell<Option<Arc<AtomicUsize>>>,
 }
 
 /// Where a suspended call stands: the exit fields of `VMRuntimeLimits` as it left them.
@@ -116,6 +120,7 @@ impl WasmStack {
             listed_in: AtomicU64::new(0),
             version: AtomicU64::new(0),
             looking: Mutex::new(()),
+            holder: UnsafeCell::new(None),
         };
         // SAFETY: the first pages of the mapping that was just made.
         if unsafe { libc::mprotect(base.as_ptr().cast(), guard, libc::PROT_NONE) } != 0 {
@@ -157,6 +162,22 @@ impl WasmStack {
     #[inline]
     pub(crate) fn record(&self) -> *mut Option<CallRecord> {
         self.record.get()
+    }
+
+    /// Counts the stack among those that a store holds, until it goes back to the pool.
+    pub(crate) fn hold(&self, count: &Arc<AtomicUsize>) {
+        count.fetch_add(1, Relaxed);
+        // SAFETY: the caller owns the stack, so nobody else uses this.
+        let before = unsafe { (*self.holder.get()).replace(count.clone()) };
+        debug_assert!(before.is_none(), "a free stack is held by no store");
+    }
+
+    /// Ends what [`hold`](WasmStack::hold) began.
+    fn let_go(&self) {
+        // SAFETY: the caller owns the stack, so nobody else uses this.
+        if let Some(count) = unsafe { (*self.holder.get()).take() } {
+            count.fetch_sub(1, Relaxed);
+        }
     }
 
     /// Notes that a call of `store` is suspended on the stack. Returns whether the store must put
@@ -257,8 +278,9 @@ impl WasmStack {
 
 impl Drop for WasmStack {
     fn drop(&mut self) {
+        self.let_go();
         // SAFETY: the mapping made in `new`, owned by `self`.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.size) };
+        unsafe { unmap(self.base.as_ptr(), self.size) };
     }
 }
 
@@ -284,20 +306,27 @@ pub(crate) struct StackPool {
 impl StackPool {
     /// A pool of stacks with `usable` bytes for wasm frames, that keeps at most `keep` free ones.
     pub(crate) fn new(usable: usize, keep: usize) -> Arc<StackPool> {
-        Arc::new_cyclic(|this| {
+        let pool = Arc::new_cyclic(|this| {
             let (free, this) = (Mutex::default(), this.clone());
             StackPool { usable, keep, free, this }
-        })
+        });
+        let weak: Weak<StackPool> = pool.this.clone();
+        reclaim::register(weak);
+        pool
     }
 
     /// A free stack, or a new one.
     pub(crate) fn take(&self) -> Result<Arc<WasmStack>> {
-        let free = self.lock().pop();
-        free.map_or_else(|| Ok(Arc::new(WasmStack::new(self.usable, self.this.clone())?)), Ok)
+        if let Some(free) = self.lock().pop() {
+            return Ok(free);
+        }
+        let make = || WasmStack::new(self.usable, self.this.clone());
+        reclaim::retrying(self.usable, make).map(Arc::new)
     }
 
     /// Gives a stack back. No call runs or is suspended on it.
     pub(crate) fn put(&self, stack: Arc<WasmStack>) {
+        stack.let_go();
         stack.give_back_deep_pages();
         let mut free = self.lock();
         if free.len() < self.keep {
@@ -312,6 +341,18 @@ impl StackPool {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<WasmStack>>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl reclaim::Pool for StackPool {
+    fn kept(&self) -> usize {
+        self.lock().iter().map(|stack| stack.size).sum()
+    }
+
+    fn give_up(&self) {
+        let free = std::mem::take(&mut *self.lock());
+        // Unmapped without the lock.
+        drop(free);
     }
 }
 
@@ -374,5 +415,25 @@ mod tests {
         pool.put(b);
         assert_eq!(pool.free(), 1);
         assert_eq!(pool.take().unwrap().top(), top);
+    }
+
+    #[test]
+    fn a_store_holds_a_stack_until_that_is_back_in_the_pool_or_unmapped() {
+        let pool = StackPool::new(1 << 16, 1);
+        let count = Arc::new(AtomicUsize::new(0));
+        let stacks = [(); 3].map(|()| {
+            let stack = pool.take().unwrap();
+            stack.hold(&count);
+            stack
+        });
+        let [first, second, third] = stacks;
+        assert_eq!(count.load(Relaxed), 3);
+        first.release();
+        assert_eq!(count.load(Relaxed), 2);
+        pool.put(second);
+        assert_eq!((count.load(Relaxed), pool.free()), (1, 1));
+        drop(pool);
+        third.release();
+        assert_eq!(count.load(Relaxed), 0);
     }
 }

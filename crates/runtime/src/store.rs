@@ -23,7 +23,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomPinned;
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use stillframe_abi::VMRuntimeLimits;
 use stillframe_abi::types::{FuncType, GlobalType};
@@ -183,6 +183,9 @@ pub struct StoreCore {
     pub(crate) frames: FrameStore,
     /// A wasm stack in hand, so that most calls do not ask the pool.
     pub(crate) spare_stack: Option<Arc<WasmStack>>,
+    /// How many stacks the store holds: those of its activations and its suspended calls, and the one
+    /// in hand. Stacks that go back to the pool without the store count themselves out.
+    pub(crate) held_stacks: Arc<AtomicUsize>,
     /// The stacks of suspended calls, and of some that are not suspended any more; for looking at.
     pub(crate) suspended: Vec<Weak<WasmStack>>,
     /// Fuel that is not in hand: beyond an `i64`, or beyond the slice (`metering.rs`).
@@ -224,6 +227,7 @@ impl StoreCore {
             faulted: None,
             frames: FrameStore::new(engine.config().frame_cache_size),
             spare_stack: None,
+            held_stacks: Arc::default(),
             suspended: Vec::new(),
             fuel_reserve: 0,
             fuel_account: 0,

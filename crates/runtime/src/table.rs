@@ -6,6 +6,7 @@
 //! borrowed and none of its wasm runs. The copy comes from the same pointer, not from a slice:
 //! none of our slices invalidates it.
 
+use crate::reclaim;
 use anyhow::{Context, Result, ensure};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::Range;
@@ -132,10 +133,12 @@ impl TableElements {
     /// Twice as many if it can be had: growing step by step stays linear.
     fn reallocate(&mut self, least: usize) -> Option<()> {
         let twice = self.capacity.saturating_mul(2).max(least);
-        let (elements, capacity) = match allocate(twice) {
-            Some(elements) => (elements, twice),
-            None => (allocate(least)?, least),
+        let either = || match allocate(twice) {
+            Some(elements) => Ok((elements, twice)),
+            None => allocate(least).map(|elements| (elements, least)).ok_or(()),
         };
+        let (elements, capacity) =
+            reclaim::retrying(least.saturating_mul(size_of::<u64>()), either).ok()?;
         // SAFETY: `len` elements are initialised in the old allocation and have room in the new
         // one, which is another.
         unsafe { elements.copy_from_nonoverlapping(self.elements, self.len) };

@@ -8,8 +8,10 @@
 
 use crate::arch;
 use crate::code;
-use crate::mapping::page_size;
+use crate::mapping::{Mapping, page_size};
+use crate::reclaim;
 use std::cell::{Cell, OnceCell};
+use std::io;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use stillframe_abi::limits::VMRuntimeLimits;
@@ -57,7 +59,7 @@ thread_local! {
             stack: Cell::new((0, 0)),
         }
     };
-    static SIGNAL_STACK: OnceCell<Option<SignalStack>> = const { OnceCell::new() };
+    static SIGNAL_STACK: OnceCell<SignalStack> = const { OnceCell::new() };
 }
 
 /// Makes `state` the thread's current call and returns the one before.
@@ -84,13 +86,16 @@ pub(crate) fn prepare_thread() -> Option<usize> {
 #[cold]
 fn prepare(thread: &Thread) {
     install_handlers();
-    // When the thread is about to end, the stack has been taken down already. Then signals are
-    // handled on the stack that runs; wasm stacks have room for that.
-    let _ = SIGNAL_STACK.try_with(|stack| {
-        stack.get_or_init(SignalStack::install);
+    // When the thread is about to end, the stack has been taken down already, and the system may
+    // refuse one. Then signals are handled on the stack that runs; wasm stacks have room for that.
+    let refused = SIGNAL_STACK.try_with(|stack| match SignalStack::install() {
+        Ok(Some(installed)) => stack.set(installed).is_err(),
+        Ok(None) => false,
+        Err(_) => true,
     });
     thread.stack.set(host_stack_bounds());
-    thread.ready.set(true);
+    // It is asked for again when wasm is entered the next time.
+    thread.ready.set(refused != Ok(true));
 }
 
 fn host_stack_bounds() -> (usize, usize) {
@@ -116,36 +121,39 @@ const SIGNAL_STACK_SIZE: usize = 64 << 10;
 
 /// An alternate signal stack of ours; removed and unmapped when the thread ends.
 struct SignalStack {
-    base: *mut libc::c_void,
-    size: usize,
+    mapping: Mapping,
 }
 
 impl SignalStack {
     /// Gives this thread an alternate stack if it has none that is large enough.
-    fn install() -> Option<SignalStack> {
-        // SAFETY: `old` is written by the call; the new stack is a fresh mapping with a guard page
-        // below, which lives until this thread's destructors run.
-        unsafe {
+    fn install() -> io::Result<Option<SignalStack>> {
+        // SAFETY: a zeroed `stack_t` is valid, and is written to by the call.
+        let old = unsafe {
             let mut old = MaybeUninit::<libc::stack_t>::zeroed().assume_init();
             libc::sigaltstack(std::ptr::null(), &mut old);
-            if old.ss_flags & libc::SS_DISABLE == 0 && old.ss_size >= SIGNAL_STACK_SIZE {
-                return None;
-            }
-            let guard = page_size();
-            let size = SIGNAL_STACK_SIZE + guard;
-            let prot = libc::PROT_READ | libc::PROT_WRITE;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let base = libc::mmap(std::ptr::null_mut(), size, prot, flags, -1, 0);
-            assert!(base != libc::MAP_FAILED, "no memory for a signal stack");
-            libc::mprotect(base, guard, libc::PROT_NONE);
-            let new = libc::stack_t {
-                ss_sp: base.cast::<u8>().add(guard).cast(),
-                ss_flags: 0,
-                ss_size: SIGNAL_STACK_SIZE,
-            };
-            let installed = libc::sigaltstack(&new, std::ptr::null_mut());
-            assert_eq!(installed, 0, "sigaltstack: {}", std::io::Error::last_os_error());
-            Some(SignalStack { base, size })
+            old
+        };
+        if old.ss_flags & libc::SS_DISABLE == 0 && old.ss_size >= SIGNAL_STACK_SIZE {
+            return Ok(None);
+        }
+        let guard = page_size();
+        let map = || {
+            let mut mapping = Mapping::reserve(guard + SIGNAL_STACK_SIZE)?;
+            mapping.open(guard..guard + SIGNAL_STACK_SIZE)?;
+            io::Result::Ok(mapping)
+        };
+        let mapping = reclaim::retrying(SIGNAL_STACK_SIZE, map)?;
+        let new = libc::stack_t {
+            ss_sp: mapping.base().wrapping_add(guard).cast(),
+            ss_flags: 0,
+            ss_size: SIGNAL_STACK_SIZE,
+        };
+        // It fails on a thread that runs on its alternate stack, handling a signal.
+        // SAFETY: the stack is a fresh mapping with a guard page below, which lives until this
+        // thread's destructors run, or is not installed.
+        match unsafe { libc::sigaltstack(&new, std::ptr::null_mut()) } {
+            0 => Ok(Some(SignalStack { mapping })),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 }
@@ -157,13 +165,12 @@ impl Drop for SignalStack {
         unsafe {
             let mut now = MaybeUninit::<libc::stack_t>::zeroed().assume_init();
             libc::sigaltstack(std::ptr::null(), &mut now);
-            let low = self.base as usize;
-            if (low..low + self.size).contains(&(now.ss_sp as usize)) {
+            let low = self.mapping.base() as usize;
+            if (low..low + self.mapping.len()).contains(&(now.ss_sp as usize)) {
                 let mut off = MaybeUninit::<libc::stack_t>::zeroed().assume_init();
                 off.ss_flags = libc::SS_DISABLE;
                 libc::sigaltstack(&off, std::ptr::null_mut());
             }
-            libc::munmap(self.base, self.size);
         }
     }
 }
@@ -195,7 +202,7 @@ fn install_handlers() {
                 new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
                 libc::sigemptyset(&mut new.sa_mask);
                 let set = libc::sigaction(*signal, &new, old);
-                assert_eq!(set, 0, "sigaction: {}", std::io::Error::last_os_error());
+                assert_eq!(set, 0, "sigaction: {}", io::Error::last_os_error());
             }
             Previous(previous)
         }

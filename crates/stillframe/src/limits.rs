@@ -6,7 +6,7 @@ pub use stillframe_runtime::ResourceLimiter;
 
 /// A [`ResourceLimiter`] with fixed limits, made by a [`StoreLimitsBuilder`].
 ///
-/// The default allows everything, and 10,000 each of instances, tables and memories.
+/// The default allows everything, and 10,000 each of instances, tables, memories and wasm stacks.
 #[derive(Clone, Debug)]
 pub struct StoreLimits {
     memory_size: Option<usize>,
@@ -14,6 +14,7 @@ pub struct StoreLimits {
     instances: usize,
     tables: usize,
     memories: usize,
+    wasm_stacks: usize,
     trap_on_grow_failure: bool,
 }
 
@@ -25,6 +26,7 @@ impl Default for StoreLimits {
             instances: 10_000,
             tables: 10_000,
             memories: 10_000,
+            wasm_stacks: 10_000,
             trap_on_grow_failure: false,
         }
     }
@@ -67,6 +69,17 @@ impl StoreLimitsBuilder {
     /// The most linear memories that the store may have.
     pub fn memories(mut self, limit: usize) -> StoreLimitsBuilder {
         self.0.memories = limit;
+        self
+    }
+
+    /// The most wasm stacks that the store may have: one for each call that runs, those included
+    /// that wait in a host function for one that it has made, and one for each that is suspended. A
+    /// call that would need one more is an error.
+    ///
+    /// Each takes [`Config::max_wasm_stack`](crate::Config::max_wasm_stack) bytes of address space,
+    /// and memory as it is used.
+    pub fn wasm_stacks(mut self, limit: usize) -> StoreLimitsBuilder {
+        self.0.wasm_stacks = limit;
         self
     }
 
@@ -123,6 +136,13 @@ impl ResourceLimiter for StoreLimits {
         }
     }
 
+    fn table_grow_failed(&mut self, error: anyhow::Error) -> Result<()> {
+        match self.trap_on_grow_failure {
+            true => Err(error),
+            false => Ok(()),
+        }
+    }
+
     fn instances(&self) -> usize {
         self.instances
     }
@@ -133,6 +153,10 @@ impl ResourceLimiter for StoreLimits {
 
     fn memories(&self) -> usize {
         self.memories
+    }
+
+    fn wasm_stacks(&self) -> usize {
+        self.wasm_stacks
     }
 }
 
@@ -187,11 +211,14 @@ mod tests {
         assert!(!limits.memory_growing(0, 11, None).unwrap());
         assert!(!limits.table_growing(0, 6, Some(100)).unwrap());
         assert_eq!((limits.memories(), limits.tables()), (1, 10_000));
+        assert_eq!(limits.wasm_stacks(), 10_000);
+        assert!(limits.table_grow_failed(anyhow::anyhow!("no memory")).is_ok());
         assert!(limits.memory_grow_failed(anyhow::anyhow!("no memory")).is_ok());
 
         let mut limits = builder.trap_on_grow_failure(true).build();
         let error = limits.table_growing(0, 6, None).unwrap_err().to_string();
         assert_eq!(error, "a table may not grow to 6: the limit is 5");
         assert!(limits.memory_grow_failed(anyhow::anyhow!("no memory")).is_err());
+        assert!(limits.table_grow_failed(anyhow::anyhow!("no memory")).is_err());
     }
 }

@@ -197,7 +197,7 @@ impl<T: 'static> Store<T> {
     }
 
     /// Lets a limiter, found in the store's data, decide whether memories and tables are made and
-    /// grow, and how many there may be.
+    /// grow, and how many instances, memories, tables and wasm stacks there may be.
     ///
     /// ```
     /// use stillframe::{Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder};
