@@ -47,11 +47,11 @@ pub(crate) unsafe fn answer<E: Into<Stop>>(
 ///
 /// `vmctx` is the context of an instance of a store that lives.
 #[inline]
-pub(crate) unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a mut Instance {
+pub(crate) unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a Instance {
     // SAFETY: the caller's; the field is set when the context is made.
     unsafe {
         debug_assert_eq!((*vmctx).magic, VMCONTEXT_MAGIC);
-        &mut *(*vmctx).instance.cast::<Instance>()
+        &*(*vmctx).instance.cast::<Instance>()
     }
 }
 

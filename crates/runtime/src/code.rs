@@ -54,6 +54,10 @@ impl CodeMemory {
         mapping.open(0..size).with_context(|| format!("cannot map {len} bytes for code"))?;
         // SAFETY: the mapping is fresh, open, and at least as long as the text.
         unsafe { mapping.base().copy_from_nonoverlapping(text.as_ptr(), len) };
+        if cfg!(miri) {
+            // It runs no code.
+            return Ok(CodeMemory { mapping, len });
+        }
         let executable = region::Protection::READ_EXECUTE;
         // SAFETY: the pages are the mapping's own, and nothing writes to them from here on:
         // `base` is given out as `*const` only.

@@ -10,6 +10,7 @@ use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
 use anyhow::{Error, Result, ensure};
 use std::any::Any;
+use std::marker::PhantomPinned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub(crate) struct HostFunction {
     /// Cells of the argument array.
     pub(crate) cells: usize,
     func_ref: VMFuncRef,
+    /// It is a context; see `StoreCore`.
+    _reached_through_contexts: PhantomPinned,
 }
 
 // Generated code finds the header at the context's address.
@@ -168,6 +171,7 @@ impl StoreCore {
                 vmctx: std::ptr::null_mut(),
                 type_id,
             },
+            _reached_through_contexts: PhantomPinned,
         });
         let context: *mut HostFunction = &mut *function;
         function.func_ref.vmctx = context.cast();

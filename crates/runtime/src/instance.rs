@@ -14,6 +14,7 @@ use crate::store::{
 use crate::table::TableElements;
 use anyhow::{Error, Result, bail, ensure};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomPinned;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use stillframe_abi::module::{EntityIndex, EntityType, NO_SLOT};
@@ -39,6 +40,8 @@ pub(crate) struct Instance {
     dropped_data: Vec<bool>,
     /// The identities of its exception tags.
     tags: Vec<Tag>,
+    /// Its context points to it; see `StoreCore`.
+    _reached_through_contexts: PhantomPinned,
 }
 
 /// The allocation of a `VMContext`.
@@ -206,6 +209,7 @@ impl StoreCore {
             elems: Vec::with_capacity(info.elems.len()),
             dropped_data: vec![false; info.data.len()],
             tags: self.new_tags(info.tags.len()),
+            _reached_through_contexts: PhantomPinned,
         });
         self.write_header(&mut instance);
         self.write_imports(&mut instance, imports);

@@ -36,9 +36,15 @@ impl Mapping {
     pub(crate) fn reserve(len: usize) -> io::Result<Mapping> {
         let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
         let len = len.checked_next_multiple_of(page_size()).ok_or_else(too_large)?;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let (mut flags, mut protection) =
+            (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, libc::PROT_NONE);
+        if cfg!(miri) {
+            // It knows no other kind.
+            (flags, protection) =
+                (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
+        }
         // SAFETY: without `MAP_FIXED` the system chooses addresses that nobody uses.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -63,7 +69,7 @@ impl Mapping {
     /// If `range` is not of whole pages inside of the mapping.
     pub(crate) fn open(&mut self, range: Range<usize>) -> io::Result<()> {
         self.check(&range);
-        if range.is_empty() {
+        if range.is_empty() || cfg!(miri) {
             return Ok(());
         }
         let protection = libc::PROT_READ | libc::PROT_WRITE;

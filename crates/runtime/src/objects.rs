@@ -10,6 +10,9 @@ use std::ops::Range;
 use stillframe_abi::Trap;
 use stillframe_abi::types::{GlobalType, MemoryType, TableType, ValType, WASM_PAGE_SIZE};
 
+#[cfg(test)]
+mod tests;
+
 /// `start..start + len` if it lies inside of `size`.
 fn checked_range(start: u64, len: u64, size: usize) -> Option<Range<usize>> {
     let end = start.checked_add(len)?;

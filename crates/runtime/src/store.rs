@@ -116,21 +116,21 @@ pub enum ExternalHandle {
 pub(crate) struct StoreMemory {
     pub(crate) memory: LinearMemory,
     pub(crate) definition: NonNull<VMMemoryDefinition>,
-    _own: Option<Box<VMMemoryDefinition>>,
+    _own: Option<Own<VMMemoryDefinition>>,
 }
 
 /// A table and where generated code sees it.
 pub(crate) struct StoreTable {
     pub(crate) elements: TableElements,
     pub(crate) definition: NonNull<VMTableDefinition>,
-    _own: Option<Box<VMTableDefinition>>,
+    _own: Option<Own<VMTableDefinition>>,
 }
 
 /// A global and where generated code sees it.
 pub(crate) struct StoreGlobal {
     pub(crate) ty: GlobalType,
     pub(crate) definition: NonNull<VMGlobalDefinition>,
-    _own: Option<Box<VMGlobalDefinition>>,
+    _own: Option<Own<VMGlobalDefinition>>,
 }
 
 impl StoreMemory {
@@ -444,13 +444,17 @@ impl StoreCore {
     }
 }
 
+/// A definition that is in no context. Instances point to it: a box of a type that is not `Unpin`
+/// is not taken for the only way to what is in it.
+type Own<T> = Box<(T, PhantomPinned)>;
+
 /// A definition's place: the given one, or a new box, which is returned too.
-fn place<T>(given: Option<NonNull<T>>, make: impl FnOnce() -> T) -> (NonNull<T>, Option<Box<T>>) {
+fn place<T>(given: Option<NonNull<T>>, make: impl FnOnce() -> T) -> (NonNull<T>, Option<Own<T>>) {
     match given {
         Some(place) => (place, None),
         None => {
-            let mut own = Box::new(make());
-            (NonNull::from(&mut *own), Some(own))
+            let mut own = Box::new((make(), PhantomPinned));
+            (NonNull::from(&mut own.0), Some(own))
         }
     }
 }
