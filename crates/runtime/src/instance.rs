@@ -53,7 +53,7 @@ struct Context {
 impl Context {
     fn new(size: usize) -> Context {
         let layout = Layout::from_size_align(size, 16).expect("a context is smaller than 2 GiB");
-        // SAFETY: the size is not 0: a context starts with its header.
+        // SAFETY: own allocation: the size is not 0: a context starts with its header.
         let base = unsafe { alloc_zeroed(layout) };
         let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
         Context { base, layout }
@@ -62,22 +62,22 @@ impl Context {
     /// The place of a `T` at `offset`.
     fn at<T>(&self, offset: usize) -> NonNull<T> {
         assert!(offset + size_of::<T>() <= self.layout.size());
-        // SAFETY: inside of the allocation, as asserted.
+        // SAFETY: own allocation: inside of the allocation, as asserted.
         let place = unsafe { self.base.add(offset).cast::<T>() };
         assert!(place.is_aligned());
         place
     }
 
     fn write<T>(&self, offset: usize, value: T) {
-        // SAFETY: the place is inside of the allocation and aligned; no code that uses the context
-        // runs yet, or the value is one that only the runtime writes.
+        // SAFETY: own allocation: the place is inside of the allocation and aligned; no code that
+        // uses the context runs yet, or the value is one that only the runtime writes.
         unsafe { self.at::<T>(offset).write(value) };
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`.
+        // SAFETY: own allocation: allocated with this layout in `new`.
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }
@@ -240,8 +240,8 @@ impl StoreCore {
     /// If the instance is of another store.
     pub fn start(&mut self, instance: InstanceHandle) -> Result<(), CallError> {
         let Some(func) = self.start_function(instance) else { return Ok(()) };
-        // SAFETY: the function is of this store, and a start function has neither parameters nor
-        // results.
+        // SAFETY: checked values: the function is of this store, and a start function has neither
+        // parameters nor results.
         unsafe { self.call_unchecked(func, &mut []) }
     }
 
@@ -256,7 +256,7 @@ impl StoreCore {
     /// As for [`StoreCore::start`].
     pub fn start_async(&mut self, instance: InstanceHandle) -> Result<Outcome<()>, CallError> {
         let Some(func) = self.start_function(instance) else { return Ok(Outcome::Finished(())) };
-        // SAFETY: as in `start`.
+        // SAFETY: checked values: as in `start`.
         unsafe { self.call_async(func, 0, |_, _| (), |_, _| ()) }
     }
 

@@ -26,9 +26,11 @@ pub(crate) struct Mapping {
     len: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone, and nothing in it is tied to a thread.
+// SAFETY: own mapping: the mapping belongs to this value alone, and nothing in it is tied to a
+// thread.
 unsafe impl Send for Mapping {}
-// SAFETY: a shared reference gives the address and the length only, and neither changes.
+// SAFETY: own mapping: a shared reference gives the address and the length only, and neither
+// changes.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -43,7 +45,7 @@ impl Mapping {
             (flags, protection) =
                 (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
         }
-        // SAFETY: without `MAP_FIXED` the system chooses addresses that nobody uses.
+        // SAFETY: own mapping: without `MAP_FIXED` the system chooses addresses that nobody uses.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -73,8 +75,8 @@ impl Mapping {
             return Ok(());
         }
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: `check` found the pages to be this mapping's own, and `&mut self` says that
-        // nobody else counts on their protection.
+        // SAFETY: own mapping: `check` found the pages to be this mapping's own, and `&mut self`
+        // says that nobody else counts on their protection.
         let failed =
             unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), protection) } != 0;
         if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -115,8 +117,8 @@ impl Mapping {
         let (kind, fd) = file.map_or((libc::MAP_ANONYMOUS, -1), |file| (0, file.as_raw_fd()));
         let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE | kind;
         let at = self.at(range.start);
-        // SAFETY: `check` found the pages that this replaces to be this mapping's own; nothing
-        // points into them, since `self` was given away for this.
+        // SAFETY: own mapping: `check` found the pages that this replaces to be this mapping's own;
+        // nothing points into them, since `self` was given away for this.
         let mapped = unsafe { libc::mmap(at.cast(), range.len(), protection, flags, fd, 0) };
         if mapped != libc::MAP_FAILED {
             return Ok(self);
@@ -125,8 +127,8 @@ impl Mapping {
         // Some kernels take the old pages away before they fail. Then another thread may have
         // mapped something there by now: the range is no longer ours to unmap.
         let lost = ManuallyDrop::new(self);
-        // SAFETY: the two parts of this mapping that the failed call did not touch, and `lost` is
-        // not dropped.
+        // SAFETY: own mapping: the two parts of this mapping that the failed call did not touch,
+        // and `lost` is not dropped.
         unsafe {
             libc::munmap(lost.base().cast(), range.start);
             libc::munmap(lost.at(range.end).cast(), lost.len - range.end);
@@ -145,8 +147,8 @@ impl Mapping {
         if range.is_empty() {
             return Ok(());
         }
-        // SAFETY: `check` found the pages to be this mapping's own, and `&mut self` says that
-        // nobody counts on their contents.
+        // SAFETY: own mapping: `check` found the pages to be this mapping's own, and `&mut self`
+        // says that nobody counts on their contents.
         let failed = unsafe {
             libc::madvise(self.at(range.start).cast(), range.len(), libc::MADV_DONTNEED) != 0
         };
@@ -175,7 +177,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // It can fail only where the kernel has merged the mapping with its neighbours and is out
         // of mappings to split it off again. Then the address space is lost, which harms nobody.
-        // SAFETY: the whole of the mapping, which nobody else owns.
+        // SAFETY: own mapping: the whole of the mapping, which nobody else owns.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
@@ -197,8 +199,8 @@ impl SealedBytes {
     }
 
     pub(crate) fn get(&self) -> &[u8] {
-        // SAFETY: mapped for reading, and nobody writes: the file is sealed, and the mapping, which
-        // `self` owns, is not written to.
+        // SAFETY: sealed file: mapped for reading, and nobody writes: the file is sealed, and the
+        // mapping, which `self` owns, is not written to.
         unsafe { std::slice::from_raw_parts(self.mapping.base(), self.len) }
     }
 }

@@ -86,9 +86,10 @@ pub struct FuncHandle {
     pub(crate) func_ref: NonNull<VMFuncRef>,
 }
 
-// SAFETY: the pointer is followed only with the store in hand, by `StoreCore::func_ref`.
+// SAFETY: store's contexts: the pointer is followed only with the store in hand, by
+// `StoreCore::func_ref`.
 unsafe impl Send for FuncHandle {}
-// SAFETY: as above.
+// SAFETY: store's contexts: as above.
 unsafe impl Sync for FuncHandle {}
 
 impl FuncHandle {
@@ -136,9 +137,9 @@ pub(crate) struct StoreGlobal {
 impl StoreMemory {
     /// Tells generated code where the memory is now.
     pub(crate) fn publish(&self) {
-        // SAFETY: the definition lives in a context or box that the store owns and never frees
-        // before this memory; its fields are `Cell`s, and generated code of this store is not
-        // running while the host has the store.
+        // SAFETY: store's contexts: the definition lives in a context or box that the store owns
+        // and never frees before this memory; its fields are `Cell`s, and generated code of this
+        // store is not running while the host has the store.
         let definition = unsafe { self.definition.as_ref() };
         definition.base.set(self.memory.base());
         definition.length.set(self.memory.byte_len());
@@ -148,7 +149,7 @@ impl StoreMemory {
 impl StoreTable {
     /// Tells generated code where the table is now.
     pub(crate) fn publish(&mut self) {
-        // SAFETY: as for memories.
+        // SAFETY: store's contexts: as for memories.
         let definition = unsafe { self.definition.as_ref() };
         definition.base.set(self.elements.base());
         definition.length.set(self.elements.len());
@@ -289,8 +290,8 @@ impl StoreCore {
     #[track_caller]
     pub(crate) fn func_ref(&self, func: FuncHandle) -> VMFuncRef {
         self.check(func.store, "function");
-        // SAFETY: handles with this store's id are made from `VMFuncRef`s in contexts and host
-        // functions, which the store keeps until it is dropped.
+        // SAFETY: store's contexts: handles with this store's id are made from `VMFuncRef`s in
+        // contexts and host functions, which the store keeps until it is dropped.
         unsafe { *func.func_ref.as_ptr() }
     }
 
