@@ -46,8 +46,8 @@ pub(crate) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Modu
 /// Loads what `stillframe compile` wrote.
 #[expect(unsafe_code, reason = "a compiled file is code; the user was told")]
 pub(crate) fn deserialize(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Module> {
-    // SAFETY: that the bytes are what this version of Stillframe compiled is for the user to know;
-    // `run --help` says so. Damage and other versions are found by `deserialize`.
+    // SAFETY: trusted code: that the bytes are what this version of Stillframe compiled is for the
+    // user to know; `run --help` says so. Damage and other versions are found by `deserialize`.
     let module = unsafe { Module::deserialize(engine, bytes) };
     module.with_context(|| format!("cannot load {}", path.display()))
 }

@@ -303,12 +303,12 @@ impl StoreCore {
     pub(crate) fn stop(&mut self, cause: Cause) -> Stop {
         let activation = self.activations.innermost().expect("an activation is being suspended");
         let stack = activation.stack.as_ref().expect("wasm runs on a wasm stack");
-        // SAFETY: the activation owns the stack.
+        // SAFETY: own stack: the activation owns the stack.
         let record: Option<&mut CallRecord> = unsafe { (*stack.record()).as_mut() };
         let record = record.expect("a call that can be suspended has a record");
         debug_assert!(record.cause.is_none(), "it runs");
-        // SAFETY: a valid place. Nothing is there that would have to be dropped, which the compiler
-        // does not know.
+        // SAFETY: own stack: a valid place. Nothing is there that would have to be dropped, which
+        // the compiler does not know.
         unsafe { std::ptr::write(&mut record.cause, Some(cause)) };
         Stop::Suspend
     }

@@ -28,7 +28,7 @@ pub(crate) unsafe fn answer<E: Into<Stop>>(
     body: impl FnOnce() -> Result<u64, E>,
 ) -> Answer {
     let outcome = catch_unwind(AssertUnwindSafe(body));
-    // SAFETY: the caller's; the body's borrow has ended.
+    // SAFETY: lent store: the caller's; the body's borrow has ended.
     let store = unsafe { &mut *store.as_ptr() };
     store.pending = Some(match outcome {
         Ok(Ok(value)) => return Answer { value, status: Status::GO_ON },
@@ -47,11 +47,11 @@ pub(crate) unsafe fn answer<E: Into<Stop>>(
 ///
 /// `vmctx` is the context of an instance of a store that lives.
 #[inline]
-pub(crate) unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a mut Instance {
-    // SAFETY: the caller's; the field is set when the context is made.
+pub(crate) unsafe fn instance_of<'a>(vmctx: *mut VMContextHeader) -> &'a Instance {
+    // SAFETY: store's contexts: the caller's; the field is set when the context is made.
     unsafe {
         debug_assert_eq!((*vmctx).magic, VMCONTEXT_MAGIC);
-        &mut *(*vmctx).instance.cast::<Instance>()
+        &*(*vmctx).instance.cast::<Instance>()
     }
 }
 
@@ -64,13 +64,14 @@ unsafe fn with_instance(
     vmctx: *mut VMContextHeader,
     body: impl FnOnce(&mut StoreCore, usize) -> Result<u64>,
 ) -> Answer {
-    // SAFETY: generated code passes its own context, of an instance of a store that is entered.
+    // SAFETY: generated code: it passes its own context, of an instance of a store that
+    // is entered.
     let (store, index) = unsafe {
         let instance = instance_of(vmctx);
         (instance.store, instance.index)
     };
-    // SAFETY: generated code was left just now, and the call that entered it does not use the
-    // store until it returns.
+    // SAFETY: lent store: generated code was left just now, and the call that entered it does not
+    // use the store until it returns.
     unsafe { answer(store, || body(&mut *store.as_ptr(), index)) }
 }
 
@@ -86,7 +87,8 @@ macro_rules! instance_builtins {
             $($arg: u64),*
         ) -> Answer {
             let body = |$store: &mut StoreCore, $index: usize| -> Result<u64> { $body };
-            // SAFETY: the stub's caller is generated code, which passes its context.
+            // SAFETY: generated code: the stub's caller is generated code, which passes its
+            // context.
             unsafe { with_instance(vmctx, body) }
         }
     )*};
@@ -134,7 +136,8 @@ instance_builtins! {
         Ok(0)
     };
     exn_new(tag, values) => |store, index| {
-        // SAFETY: generated code passes an array with a cell for each of the tag's values.
+        // SAFETY: generated code: it passes an array with a cell for each of the tag's
+        // values.
         unsafe { store.new_exception(index, tag as u32, values as *const RawValue) }
     };
     exn_match(exception, tag) => |store, index| {
@@ -142,7 +145,8 @@ instance_builtins! {
         Ok(u64::from(store.exceptions.tag(exception) == tag))
     };
     exn_load(exception, values) => |store, _index| {
-        // SAFETY: generated code has matched the tag and passes an array with a cell for each value.
+        // SAFETY: generated code: it has matched the tag and passes an array with a
+        // cell for each value.
         unsafe { store.exceptions.load(exception, values as *mut RawValue) };
         Ok(0)
     };
@@ -154,9 +158,11 @@ instance_builtins! {
 ///
 /// Called by its stub only: `vmctx` is the calling instance's context.
 pub(crate) unsafe extern "C" fn throw(vmctx: *mut VMContextHeader, exception: u64) -> Answer {
-    // SAFETY: generated code passes its own context, of an instance of a store that is entered.
+    // SAFETY: generated code: it passes its own context, of an instance of a store that
+    // is entered.
     let store = unsafe { instance_of(vmctx).store };
-    // SAFETY: as in `with_instance`; the frames from the exit up are those of the wasm that threw.
+    // SAFETY: lent store: as in `with_instance`; the frames from the exit up are those of the wasm
+    // that threw.
     let answer = unsafe { answer(store, || (*store.as_ptr()).throw(exception)) };
     match answer.status {
         Status::GO_ON => Answer { status: Status::CATCH, ..answer },
@@ -171,13 +177,14 @@ pub(crate) unsafe extern "C" fn throw(vmctx: *mut VMContextHeader, exception: u6
 /// Called by its stub only: `vmctx` is the context of an instance or, from a wasm-to-host
 /// trampoline, of a host function.
 pub(crate) unsafe extern "C" fn checkpoint(vmctx: *mut VMContextHeader, need: i64) -> Answer {
-    // SAFETY: both kinds of context start with a magic word, which tells them apart.
+    // SAFETY: generated code: both kinds of context start with a magic word, which tells them
+    // apart.
     let store = unsafe {
         match (*vmctx).magic == VMCONTEXT_MAGIC {
             true => instance_of(vmctx).store,
             false => HostFunction::from_context(vmctx.cast()).store,
         }
     };
-    // SAFETY: as in `with_instance`.
+    // SAFETY: lent store: as in `with_instance`.
     unsafe { answer(store, || (*store.as_ptr()).checkpoint(need).map(|()| 0)) }
 }

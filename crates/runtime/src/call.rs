@@ -49,8 +49,8 @@ impl StoreCore {
         let func_ref = self.func_ref(func);
         let ty = self.func_type(func);
         assert!(values.len() >= ty.params().len().max(ty.results().len()), "too few cells");
-        // SAFETY: the handle was made for a function of this store with this type; there are
-        // enough cells, and they are as the caller promises.
+        // SAFETY: checked values: the handle was made for a function of this store with this type;
+        // there are enough cells, and they are as the caller promises.
         unsafe { self.call_ref(&func_ref, values) }
     }
 
@@ -74,8 +74,8 @@ impl StoreCore {
         values: &mut [RawValue],
     ) -> Result<(), CallError> {
         self.check(func.store(), "function");
-        // SAFETY: the caller's; the handle was checked, and what it points to stays as it is for as
-        // long as the store lives.
+        // SAFETY: store's contexts: the caller's; the handle was checked, and what it points to
+        // stays as it is for as long as the store lives.
         unsafe { self.call_ref(func.func_ref.as_ref(), values) }
     }
 
@@ -92,9 +92,10 @@ impl StoreCore {
         if !self.has_room() {
             return Err(Trap::StackOverflow.into());
         }
-        // SAFETY: the reference is of this store.
+        // SAFETY: store's contexts: the reference is of this store.
         if unsafe { is_host(func_ref) } {
-            // SAFETY: the context is a host function's of this store; the cells are the caller's.
+            // SAFETY: store's contexts: the context is a host function's of this store; the cells
+            // are the caller's.
             return Ok(unsafe { host::call_direct(self, *func_ref, values) }?);
         }
         let entry = self.trampolines(func_ref.type_id)?.entry;
@@ -102,8 +103,8 @@ impl StoreCore {
         let top = stack.top();
         self.begin(stack, Mode::Plain);
         let cells = values.as_mut_ptr().cast();
-        // SAFETY: the activation was begun on this stack, which nobody else uses; the trampoline
-        // is of the function's type; the cells are the caller's.
+        // SAFETY: stack switch: the activation was begun on this stack, which nobody else uses; the
+        // trampoline is of the function's type; the cells are the caller's.
         let left = unsafe {
             self.run(|limits| {
                 arch::enter(limits, top, entry, func_ref.vmctx, func_ref.wasm_call, cells)
@@ -187,23 +188,24 @@ impl StoreCore {
         }
         let stack = self.take_stack()?;
         let values = stack.cells(cells).as_ptr();
-        // SAFETY: the cells lie on a stack that nobody else uses, and have been written to.
+        // SAFETY: own stack: the cells lie on a stack that nobody else uses, and have been written
+        // to.
         unsafe {
             values.cast::<RawValue>().write_bytes(0, cells);
             params(self, &mut *values);
             let cells = cells as u32;
             *stack.record() = Some(CallRecord { func, cells, mode, direct: false, cause: None });
         }
-        // SAFETY: the reference is of this store.
+        // SAFETY: store's contexts: the reference is of this store.
         if unsafe { is_host(&func_ref) } {
-            // SAFETY: the context is a host function's of this store; the cells are at the top of
-            // the stack.
+            // SAFETY: store's contexts: the context is a host function's of this store; the cells
+            // are at the top of the stack.
             let outcome =
                 unsafe { host::call_direct_suspendable(self, func_ref, stack, cells, mode) }?;
             return Ok(match outcome {
                 Outcome::Suspended(call) => Outcome::Suspended(call),
                 Outcome::Finished(stack) => {
-                    // SAFETY: the cells lie on a stack that nobody else uses.
+                    // SAFETY: own stack: the cells lie on a stack that nobody else uses.
                     let values = results(self, unsafe { stack.cells(cells).as_ref() });
                     self.keep_stack(stack);
                     Outcome::Finished(values)
@@ -219,7 +221,7 @@ impl StoreCore {
         };
         self.begin(stack, mode);
         let top: *mut u8 = values.cast();
-        // SAFETY: as in `call_ref`; below the cells the stack is free.
+        // SAFETY: stack switch: as in `call_ref`; below the cells the stack is free.
         let left = unsafe {
             self.run(|limits| {
                 let top_address = top as usize;
@@ -273,7 +275,7 @@ impl StoreCore {
         if left == Left::Finished {
             let activation = self.activations.innermost().expect("the call that has finished");
             let stack = activation.stack.as_ref().expect("wasm runs on a wasm stack");
-            // SAFETY: the cells lie on a stack that wasm has left.
+            // SAFETY: own stack: the cells lie on a stack that wasm has left.
             let values = results(self, unsafe { stack.cells(cells as usize).as_ref() });
             self.end();
             return Outcome::Finished(values);
@@ -325,6 +327,6 @@ impl StoreCore {
 ///
 /// The reference is of a store that lives.
 unsafe fn is_host(func_ref: &VMFuncRef) -> bool {
-    // SAFETY: the caller's; every context starts with its magic word.
+    // SAFETY: store's contexts: the caller's; every context starts with its magic word.
     unsafe { *func_ref.vmctx.cast::<u64>() == VMHOSTCONTEXT_MAGIC }
 }

@@ -57,11 +57,15 @@ impl CodeMemory {
             .with_context(|| format!("cannot reserve {len} bytes of address space for code"))?;
         let size = mapping.len();
         mapping.open(0..size).with_context(|| format!("cannot map {len} bytes for code"))?;
-        // SAFETY: the mapping is fresh, open, and at least as long as the text.
+        // SAFETY: own mapping: the mapping is fresh, open, and at least as long as the text.
         unsafe { mapping.base().copy_from_nonoverlapping(text.as_ptr(), len) };
+        if cfg!(miri) {
+            // It runs no code.
+            return Ok(CodeMemory { mapping, len });
+        }
         let executable = region::Protection::READ_EXECUTE;
-        // SAFETY: the pages are the mapping's own, and nothing writes to them from here on:
-        // `base` is given out as `*const` only.
+        // SAFETY: code pages: the pages are the mapping's own, and nothing writes to them from here
+        // on: `base` is given out as `*const` only.
         unsafe { region::protect(mapping.base(), size, executable) }
             .with_context(|| format!("cannot make {len} bytes of code executable"))?;
         Ok(CodeMemory { mapping, len })
@@ -87,7 +91,7 @@ impl CodeMemory {
 
     /// The code.
     pub fn text(&self) -> &[u8] {
-        // SAFETY: mapped and readable while `self` lives, and nobody writes there.
+        // SAFETY: code pages: mapped and readable while `self` lives, and nobody writes there.
         unsafe { std::slice::from_raw_parts(self.mapping.base(), self.len) }
     }
 }

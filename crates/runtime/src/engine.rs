@@ -99,9 +99,9 @@ pub(crate) struct Trampolines {
     pub(crate) host: *const u8,
 }
 
-// SAFETY: addresses of code that the engine keeps mapped and that nobody writes.
+// SAFETY: code pages: addresses of code that the engine keeps mapped and that nobody writes.
 unsafe impl Send for Trampolines {}
-// SAFETY: as above.
+// SAFETY: code pages: as above.
 unsafe impl Sync for Trampolines {}
 
 /// What all stores of an engine share.

@@ -121,7 +121,8 @@ impl StoreCore {
         let stack = activation.stack.as_ref().ok_or_else(uncaught)?;
         let limits = &self.limits;
         let (pc, fp) = (limits.last_wasm_exit_pc.get(), limits.last_wasm_exit_fp.get());
-        // SAFETY: the activation has left wasm just now, and goes back when this has returned.
+        // SAFETY: frozen stack: the activation has left wasm just now, and goes back when this has
+        // returned.
         let frozen = unsafe { FrozenStack::new(stack) };
         let cache = self.frames.cache_mut();
         let (fp, (landing, frame_size)) = links(Link { pc, fp }, |address| frozen.word(address))
@@ -130,8 +131,8 @@ impl StoreCore {
         let sp = fp - frame_size;
         let range = stack.range();
         assert!(range.start + 16 <= sp && sp <= fp && fp < range.end);
-        // SAFETY: the two words lie on the wasm stack, below the frame of the handler and so in
-        // frames that have been left; generated code is not running.
+        // SAFETY: frozen stack: the two words lie on the wasm stack, below the frame of the handler
+        // and so in frames that have been left; generated code is not running.
         unsafe {
             *((sp - 8) as *mut usize) = landing;
             *((sp - 16) as *mut usize) = fp;

@@ -95,9 +95,10 @@ pub struct Registration {
     image: Box<[u8]>,
 }
 
-// SAFETY: the entry is reached through the list only, under `LOCK`; the image does not change.
+// SAFETY: debuggers' list: the entry is reached through the list only, under `LOCK`; the image does
+// not change.
 unsafe impl Send for Registration {}
-// SAFETY: a shared reference gives the image only.
+// SAFETY: debuggers' list: a shared reference gives the image only.
 unsafe impl Sync for Registration {}
 
 impl Registration {
@@ -114,8 +115,9 @@ impl Registration {
             image_size: image.len() as u64,
         })));
         let _locked = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the list is ours under the lock, as far as it can be (see above). Entries in it
-        // are alive, since each is unlinked before it is freed; `entry` is fresh.
+        // SAFETY: debuggers' list: the list is ours under the lock, as far as it can be (see
+        // above). Entries in it are alive, since each is unlinked before it is freed; `entry` is
+        // fresh.
         unsafe {
             let list = &raw mut __jit_debug_descriptor;
             let first = (*list).first;
@@ -139,7 +141,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let entry = self.entry.as_ptr();
         let locked = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: as in `new`; the entry is in the list since then, and so are its neighbours.
+        // SAFETY: debuggers' list: as in `new`; the entry is in the list since then, and so are its
+        // neighbours.
         unsafe {
             let list = &raw mut __jit_debug_descriptor;
             let Entry { next, previous, .. } = *entry;
@@ -153,7 +156,7 @@ impl Drop for Registration {
             notify(list, UNREGISTER, entry);
         }
         drop(locked);
-        // SAFETY: made by `Box::leak` in `new`, and nothing points to it any more.
+        // SAFETY: debuggers' list: made by `Box::leak` in `new`, and nothing points to it any more.
         drop(unsafe { Box::from_raw(entry) });
     }
 }
@@ -164,8 +167,8 @@ impl Drop for Registration {
 ///
 /// `LOCK` is held, and `list` is the descriptor.
 unsafe fn notify(list: *mut Descriptor, action: u32, entry: *mut Entry) {
-    // SAFETY: the caller's. The debugger's breakpoint is in the function called; to the compiler
-    // it could read the descriptor, so that the writes before it are done by then.
+    // SAFETY: debuggers' list: the caller's. The debugger's breakpoint is in the function called;
+    // to the compiler it could read the descriptor, so that the writes before it are done by then.
     unsafe {
         (*list).action = action;
         (*list).relevant = entry;

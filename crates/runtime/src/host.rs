@@ -10,6 +10,7 @@ use crate::store::{FuncHandle, InstanceHandle, StoreCore, StoreId};
 use crate::value::RawValue;
 use anyhow::{Error, Result, ensure};
 use std::any::Any;
+use std::marker::PhantomPinned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub(crate) struct HostFunction {
     /// Cells of the argument array.
     pub(crate) cells: usize,
     func_ref: VMFuncRef,
+    /// It is a context; see `StoreCore`.
+    _reached_through_contexts: PhantomPinned,
 }
 
 // Generated code finds the header at the context's address.
@@ -168,6 +171,7 @@ impl StoreCore {
                 vmctx: std::ptr::null_mut(),
                 type_id,
             },
+            _reached_through_contexts: PhantomPinned,
         });
         let context: *mut HostFunction = &mut *function;
         function.func_ref.vmctx = context.cast();
@@ -190,8 +194,8 @@ enum Called {
 /// `function`'s store lives and is not borrowed but by the call that has led here; `values` points
 /// to `function.cells` cells that nobody else uses.
 unsafe fn call(function: &HostFunction, caller: HostCaller, values: *mut RawValue) -> Called {
-    // SAFETY: the caller's: the one live reference to the store is that of whoever has entered or
-    // resumed wasm, which is not used until this returns.
+    // SAFETY: lent store: the caller's: the one live reference to the store is that of whoever has
+    // entered or resumed wasm, which is not used until this returns.
     let store = unsafe { &mut *function.store.as_ptr() };
     // SAFETY: the caller's.
     let values = unsafe { std::slice::from_raw_parts_mut(values, function.cells) };
@@ -232,10 +236,10 @@ unsafe extern "C" fn enter_sync<F: Fn(HostCall<'_>) -> Result<()>>(
 ) -> Answer {
     debug_assert_eq!(function.header.magic, VMHOSTCONTEXT_MAGIC);
     let called = || {
-        // SAFETY: the caller's; the function owns the closure. A host function is never called by
-        // the entry trampoline (`call_ref` calls it straight), so there always is a caller. The
-        // one live reference to the store is that of whoever has entered or resumed wasm, which is
-        // not used until this returns.
+        // SAFETY: generated code: the caller's; the function owns the closure. A host function is
+        // never called by the entry trampoline (`call_ref` calls it straight), so there always is a
+        // caller. The one live reference to the store is that of whoever has entered or resumed
+        // wasm, which is not used until this returns.
         unsafe {
             let closure = &*function.closure.cast::<F>();
             let caller = HostCaller(instance_of(caller).index);
@@ -246,13 +250,13 @@ unsafe extern "C" fn enter_sync<F: Fn(HostCall<'_>) -> Result<()>>(
     };
     match catch_unwind(AssertUnwindSafe(called)) {
         Ok(Ok(())) => {
-            // SAFETY: the caller's; the closure has returned.
+            // SAFETY: lent store: the caller's; the closure has returned.
             unsafe { (*function.store.as_ptr()).before_wasm() };
             Answer { value: 0, status: Status::GO_ON }
         }
-        // SAFETY: the caller's; the closure has returned.
+        // SAFETY: lent store: the caller's; the closure has returned.
         Ok(Err(error)) => unsafe { not_returned(function, values, Called::Returned(Err(error))) },
-        // SAFETY: as above.
+        // SAFETY: lent store: as above.
         Err(panic) => unsafe { panicked(function, panic) },
     }
 }
@@ -267,12 +271,12 @@ unsafe extern "C" fn enter_async(
     caller: *mut VMContextHeader,
     values: *mut RawValue,
 ) -> Answer {
-    // SAFETY: the caller's, as in `enter_sync`.
+    // SAFETY: generated code: the caller's, as in `enter_sync`.
     let called = || unsafe { call(function, HostCaller(instance_of(caller).index), values) };
     match catch_unwind(AssertUnwindSafe(called)) {
-        // SAFETY: the caller's; the closure has returned.
+        // SAFETY: lent store: the caller's; the closure has returned.
         Ok(called) => unsafe { not_returned(function, values, called) },
-        // SAFETY: as above.
+        // SAFETY: lent store: as above.
         Err(panic) => unsafe { panicked(function, panic) },
     }
 }
@@ -339,14 +343,15 @@ unsafe fn call_in_activation(
     struct Guard(*mut StoreCore);
     impl Drop for Guard {
         fn drop(&mut self) {
-            // SAFETY: made from the `&mut` below, which is not used while the guard lives.
+            // SAFETY: lent store: made from the `&mut` below, which is not used while the guard
+            // lives.
             unsafe { (*self.0).end() }
         }
     }
 
     store.begin_direct(mode);
     let _guard = Guard(store);
-    // SAFETY: the caller's; `store` is not used until the call returns.
+    // SAFETY: lent store: the caller's; `store` is not used until the call returns.
     unsafe {
         let function = HostFunction::from_context(func_ref.vmctx);
         call(function, HostCaller::HOST, values.as_mut_ptr())
@@ -385,9 +390,9 @@ pub(crate) unsafe fn call_direct_suspendable(
 ) -> Result<Outcome<Arc<WasmStack>>, CallError> {
     let mut values = stack.cells(cells);
     let first = values.cast();
-    // SAFETY: the caller's; nobody else uses the stack.
+    // SAFETY: own stack: the caller's; nobody else uses the stack.
     let called = unsafe { call_in_activation(store, func_ref, values.as_mut(), mode) };
-    // SAFETY: the stack is ours; the call has a record on it.
+    // SAFETY: own stack: the stack is ours; the call has a record on it.
     let record = unsafe { (*stack.record()).as_mut() }.expect("the call has a record");
     let site = HostSite { func: record.func.func_ref, values: first, cells: cells as u32 };
     let cause = match called {

@@ -149,19 +149,19 @@ fn image_range(parts: &[Part<'_>]) -> Option<Range<usize>> {
 /// Writes the parts, which all lie in `range`, to a file that nobody can change afterwards.
 fn sealed_file(parts: &[Part<'_>], range: &Range<usize>) -> io::Result<File> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: the name is a C string.
+    // SAFETY: system calls: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"stillframe-image".as_ptr(), flags) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor was just made, and nobody else has it.
+    // SAFETY: system calls: the descriptor was just made, and nobody else has it.
     let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     file.set_len(range.len() as u64)?;
     for (offset, bytes) in parts {
         file.write_all_at(bytes, (offset - range.start) as u64)?;
     }
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: adds seals to a file of ours; touches no memory.
+    // SAFETY: system calls: adds seals to a file of ours; touches no memory.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -14,6 +14,7 @@ use crate::store::{
 use crate::table::TableElements;
 use anyhow::{Error, Result, bail, ensure};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomPinned;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use stillframe_abi::module::{EntityIndex, EntityType, NO_SLOT};
@@ -39,6 +40,8 @@ pub(crate) struct Instance {
     dropped_data: Vec<bool>,
     /// The identities of its exception tags.
     tags: Vec<Tag>,
+    /// Its context points to it; see `StoreCore`.
+    _reached_through_contexts: PhantomPinned,
 }
 
 /// The allocation of a `VMContext`.
@@ -50,7 +53,7 @@ struct Context {
 impl Context {
     fn new(size: usize) -> Context {
         let layout = Layout::from_size_align(size, 16).expect("a context is smaller than 2 GiB");
-        // SAFETY: the size is not 0: a context starts with its header.
+        // SAFETY: own allocation: the size is not 0: a context starts with its header.
         let base = unsafe { alloc_zeroed(layout) };
         let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
         Context { base, layout }
@@ -59,22 +62,22 @@ impl Context {
     /// The place of a `T` at `offset`.
     fn at<T>(&self, offset: usize) -> NonNull<T> {
         assert!(offset + size_of::<T>() <= self.layout.size());
-        // SAFETY: inside of the allocation, as asserted.
+        // SAFETY: own allocation: inside of the allocation, as asserted.
         let place = unsafe { self.base.add(offset).cast::<T>() };
         assert!(place.is_aligned());
         place
     }
 
     fn write<T>(&self, offset: usize, value: T) {
-        // SAFETY: the place is inside of the allocation and aligned; no code that uses the context
-        // runs yet, or the value is one that only the runtime writes.
+        // SAFETY: own allocation: the place is inside of the allocation and aligned; no code that
+        // uses the context runs yet, or the value is one that only the runtime writes.
         unsafe { self.at::<T>(offset).write(value) };
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`.
+        // SAFETY: own allocation: allocated with this layout in `new`.
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }
@@ -206,6 +209,7 @@ impl StoreCore {
             elems: Vec::with_capacity(info.elems.len()),
             dropped_data: vec![false; info.data.len()],
             tags: self.new_tags(info.tags.len()),
+            _reached_through_contexts: PhantomPinned,
         });
         self.write_header(&mut instance);
         self.write_imports(&mut instance, imports);
@@ -236,8 +240,8 @@ impl StoreCore {
     /// If the instance is of another store.
     pub fn start(&mut self, instance: InstanceHandle) -> Result<(), CallError> {
         let Some(func) = self.start_function(instance) else { return Ok(()) };
-        // SAFETY: the function is of this store, and a start function has neither parameters nor
-        // results.
+        // SAFETY: checked values: the function is of this store, and a start function has neither
+        // parameters nor results.
         unsafe { self.call_unchecked(func, &mut []) }
     }
 
@@ -252,7 +256,7 @@ impl StoreCore {
     /// As for [`StoreCore::start`].
     pub fn start_async(&mut self, instance: InstanceHandle) -> Result<Outcome<()>, CallError> {
         let Some(func) = self.start_function(instance) else { return Ok(Outcome::Finished(())) };
-        // SAFETY: as in `start`.
+        // SAFETY: checked values: as in `start`.
         unsafe { self.call_async(func, 0, |_, _| (), |_, _| ()) }
     }
 

@@ -28,9 +28,11 @@ pub(crate) struct Mapping {
     len: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone, and nothing in it is tied to a thread.
+// SAFETY: own mapping: the mapping belongs to this value alone, and nothing in it is tied to a
+// thread.
 unsafe impl Send for Mapping {}
-// SAFETY: a shared reference gives the address and the length only, and neither changes.
+// SAFETY: own mapping: a shared reference gives the address and the length only, and neither
+// changes.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -38,9 +40,15 @@ impl Mapping {
     pub(crate) fn reserve(len: usize) -> io::Result<Mapping> {
         let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
         let len = len.checked_next_multiple_of(page_size()).ok_or_else(too_large)?;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: without `MAP_FIXED` the system chooses addresses that nobody uses.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        let (mut flags, mut protection) =
+            (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, libc::PROT_NONE);
+        if cfg!(miri) {
+            // It knows no other kind.
+            (flags, protection) =
+                (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
+        }
+        // SAFETY: own mapping: without `MAP_FIXED` the system chooses addresses that nobody uses.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -66,12 +74,12 @@ impl Mapping {
     /// If `range` is not of whole pages inside of the mapping.
     pub(crate) fn open(&mut self, range: Range<usize>) -> io::Result<()> {
         self.check(&range);
-        if range.is_empty() {
+        if range.is_empty() || cfg!(miri) {
             return Ok(());
         }
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: `check` found the pages to be this mapping's own, and `&mut self` says that
-        // nobody else counts on their protection.
+        // SAFETY: own mapping: `check` found the pages to be this mapping's own, and `&mut self`
+        // says that nobody else counts on their protection.
         let failed =
             unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), protection) } != 0;
         if !failed {
@@ -120,8 +128,8 @@ impl Mapping {
         let (kind, fd) = file.map_or((libc::MAP_ANONYMOUS, -1), |file| (0, file.as_raw_fd()));
         let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE | kind;
         let at = self.at(range.start);
-        // SAFETY: `check` found the pages that this replaces to be this mapping's own; nothing
-        // points into them, since `self` was given away for this.
+        // SAFETY: own mapping: `check` found the pages that this replaces to be this mapping's own;
+        // nothing points into them, since `self` was given away for this.
         let mapped = unsafe { libc::mmap(at.cast(), range.len(), protection, flags, fd, 0) };
         if mapped != libc::MAP_FAILED {
             return Ok(self);
@@ -130,8 +138,8 @@ impl Mapping {
         // Some kernels take the old pages away before they fail. Then another thread may have
         // mapped something there by now: the range is no longer ours to unmap.
         let lost = ManuallyDrop::new(self);
-        // SAFETY: the two parts of this mapping that the failed call did not touch, and `lost` is
-        // not dropped.
+        // SAFETY: own mapping: the two parts of this mapping that the failed call did not touch,
+        // and `lost` is not dropped.
         unsafe {
             unmap(lost.base(), range.start);
             unmap(lost.at(range.end), lost.len - range.end);
@@ -150,8 +158,8 @@ impl Mapping {
         if range.is_empty() {
             return Ok(());
         }
-        // SAFETY: `check` found the pages to be this mapping's own, and `&mut self` says that
-        // nobody counts on their contents.
+        // SAFETY: own mapping: `check` found the pages to be this mapping's own, and `&mut self`
+        // says that nobody counts on their contents.
         let failed = unsafe {
             libc::madvise(self.at(range.start).cast(), range.len(), libc::MADV_DONTNEED) != 0
         };
@@ -178,7 +186,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the whole of the mapping, which nobody else owns.
+        // SAFETY: own mapping: the whole of it, which nobody else owns.
         unsafe { unmap(self.base.as_ptr(), self.len) };
     }
 }
@@ -220,7 +228,7 @@ pub(crate) unsafe fn unmap(base: *mut u8, len: usize) {
 fn unmap_left() {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some((base, len)) = left.pop() {
-        // SAFETY: these pages were given to `unmap`, and are nobody's since.
+        // SAFETY: own mapping: these pages were given to `unmap`, and are nobody's since.
         if unsafe { libc::munmap(base as *mut libc::c_void, len) } != 0 {
             left.push((base, len));
             break;
@@ -246,8 +254,8 @@ impl SealedBytes {
     }
 
     pub(crate) fn get(&self) -> &[u8] {
-        // SAFETY: mapped for reading, and nobody writes: the file is sealed, and the mapping, which
-        // `self` owns, is not written to.
+        // SAFETY: sealed file: mapped for reading, and nobody writes: the file is sealed, and the
+        // mapping, which `self` owns, is not written to.
         unsafe { std::slice::from_raw_parts(self.mapping.base(), self.len) }
     }
 }

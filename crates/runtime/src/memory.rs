@@ -177,7 +177,7 @@ impl LinearMemory {
         let map = |len: usize| map(len.checked_add(guard)?, new_len, None).ok();
         let either = || map(twice).or_else(|| map(new_len)).ok_or(());
         let mapping = reclaim::retrying(new_len, either).ok()?;
-        // SAFETY: the first `self.len` bytes of this memory are accessible, as many and more were
+        // SAFETY: own mapping: the first `self.len` bytes of this memory are accessible, as many and more were
         // opened of the new mapping, and `&mut self` keeps everyone else from both.
         unsafe { copy_touched(self.mapping.base(), mapping.base(), self.len) };
         self.mapping = mapping;
@@ -257,8 +257,8 @@ impl Blank {
             assert!(at + BLOCK <= self.len);
             // Images are of whole pages, and so of whole blocks.
             let in_image = at.checked_sub(start).and_then(|at| contents.get(at..at + BLOCK));
-            // SAFETY: the block lies in the accessible bytes, as asserted. `self` owns them, and no
-            // wasm that knows of them runs: its memory was given away.
+            // SAFETY: own mapping: the block lies in the accessible bytes, as asserted. `self` owns
+            // them, and no wasm that knows of them runs: its memory was given away.
             let block =
                 unsafe { std::slice::from_raw_parts_mut(self.mapping.base().add(at), BLOCK) };
             match in_image {
@@ -289,8 +289,8 @@ fn pages_to_bytes(pages: u64) -> Option<usize> {
 /// `len` is a multiple of the wasm page size.
 unsafe fn copy_touched(from: *const u8, to: *mut u8, len: usize) {
     for at in (0..len).step_by(BLOCK) {
-        // SAFETY: `len` is a multiple of the block, so the whole block is in both; the caller's
-        // promise for the rest.
+        // SAFETY: own mapping: `len` is a multiple of the block, so the whole block is in both; the
+        // caller's promise for the rest.
         unsafe {
             let block = std::slice::from_raw_parts(from.add(at), BLOCK);
             if !arch::is_zero(block) {

@@ -10,6 +10,9 @@ use std::ops::Range;
 use stillframe_abi::Trap;
 use stillframe_abi::types::{GlobalType, MemoryType, TableType, ValType, WASM_PAGE_SIZE};
 
+#[cfg(test)]
+mod tests;
+
 /// `start..start + len` if it lies inside of `size`.
 fn checked_range(start: u64, len: u64, size: usize) -> Option<Range<usize>> {
     let end = start.checked_add(len)?;
@@ -77,8 +80,8 @@ impl StoreCore {
     #[track_caller]
     pub fn memory_bytes(&self, handle: MemoryHandle) -> &[u8] {
         let memory = self.memory(handle);
-        // SAFETY: the bytes are mapped and initialised (by the system, with zeros); wasm does not
-        // run while the store is borrowed, and nobody else has the address.
+        // SAFETY: memory bytes: the bytes are mapped and initialised (by the system, with zeros);
+        // wasm does not run while the store is borrowed, and nobody else has the address.
         unsafe { std::slice::from_raw_parts(memory.base(), memory.byte_len()) }
     }
 
@@ -86,7 +89,7 @@ impl StoreCore {
     #[track_caller]
     pub fn memory_bytes_mut(&mut self, handle: MemoryHandle) -> &mut [u8] {
         let memory = self.memory(handle);
-        // SAFETY: as above, and the store is borrowed for writing.
+        // SAFETY: memory bytes: as above, and the store is borrowed for writing.
         unsafe { std::slice::from_raw_parts_mut(memory.base(), memory.byte_len()) }
     }
 
@@ -97,7 +100,8 @@ impl StoreCore {
         handle: MemoryHandle,
     ) -> (&mut [u8], &mut dyn std::any::Any) {
         let memory = self.memory(handle);
-        // SAFETY: as above; the data is another object, so the two borrows do not overlap.
+        // SAFETY: memory bytes: as above; the data is another object, so the two borrows do not
+        // overlap.
         let bytes = unsafe { std::slice::from_raw_parts_mut(memory.base(), memory.byte_len()) };
         (bytes, &mut *self.data)
     }
@@ -143,7 +147,8 @@ impl StoreCore {
         let (to, from) = (self.memory(to), self.memory(from));
         let dst = checked_range(dst, len, to.byte_len()).ok_or(Trap::MemoryOutOfBounds)?;
         let src = checked_range(src, len, from.byte_len()).ok_or(Trap::MemoryOutOfBounds)?;
-        // SAFETY: both ranges were checked against their memories; `copy` allows overlap.
+        // SAFETY: memory bytes: both ranges were checked against their memories; `copy` allows
+        // overlap.
         unsafe {
             std::ptr::copy(from.base().add(src.start), to.base().add(dst.start), dst.len());
         }
@@ -437,8 +442,8 @@ impl StoreCore {
     pub fn global(&self, handle: GlobalHandle) -> RawValue {
         self.check(handle.store, "global");
         let definition = self.globals[handle.index as usize].definition;
-        // SAFETY: the definition lives in a context or box of this store; wasm does not run while
-        // the store is borrowed.
+        // SAFETY: store's contexts: the definition lives in a context or box of this store; wasm
+        // does not run while the store is borrowed.
         let bytes = unsafe { *definition.as_ref().bytes.get() };
         RawValue::v128(u128::from_le_bytes(bytes))
     }
@@ -458,7 +463,8 @@ impl StoreCore {
             ValType::V128 => value.as_v128(),
             _ => u128::from(value.as_i64() as u64),
         };
-        // SAFETY: as above; the cell is an `UnsafeCell` and the store is borrowed for writing.
+        // SAFETY: store's contexts: as above; the cell is an `UnsafeCell` and the store is borrowed
+        // for writing.
         unsafe { *global.definition.as_ref().bytes.get() = bits.to_le_bytes() };
     }
 }

@@ -29,9 +29,9 @@ struct Source {
     ours: NonNull<AtomicU64>,
 }
 
-// SAFETY: the page is never unmapped, and the number in it is an atomic.
+// SAFETY: own mapping: the page is never unmapped, and the number in it is an atomic.
 unsafe impl Send for Source {}
-// SAFETY: as above.
+// SAFETY: own mapping: as above.
 unsafe impl Sync for Source {}
 
 impl Source {
@@ -41,20 +41,20 @@ impl Source {
         let len = 2 * page_size();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh mapping at an address of the system's choice, which is kept for ever if it
-        // is of use.
+        // SAFETY: own mapping: a fresh mapping at an address of the system's choice, which is kept
+        // for ever if it is of use.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if page == libc::MAP_FAILED {
             return None;
         }
-        // SAFETY: the pages that were just made, which nobody knows.
+        // SAFETY: own mapping: the pages that were just made, which nobody knows.
         let wiped = unsafe { libc::madvise(page, len, libc::MADV_WIPEONFORK) } == 0;
         let source = Source { file, ours: NonNull::new(page.cast())? };
         source.ours().store(1, Relaxed);
         if wiped && source.tells_the_truth() {
             return Some(source);
         }
-        // SAFETY: as above; the source is given up.
+        // SAFETY: own mapping: as above; the source is given up.
         unsafe { libc::munmap(page, len) };
         None
     }
@@ -69,13 +69,13 @@ impl Source {
 
     /// Reads the entries of the pages from `start` on.
     fn read(&self, start: usize, entries: &mut [u64]) -> Option<()> {
-        // SAFETY: any bytes are numbers, and numbers are bytes.
+        // SAFETY: layout: any bytes are numbers, and numbers are bytes.
         let bytes = unsafe { entries.align_to_mut::<u8>().1 };
         self.file.read_exact_at(bytes, (start / page_size()) as u64 * 8).ok()
     }
 
     fn ours(&self) -> &AtomicU64 {
-        // SAFETY: zeros are an atomic number; the page lives as long as the process.
+        // SAFETY: own mapping: zeros are an atomic number; the page lives as long as the process.
         unsafe { self.ours.as_ref() }
     }
 

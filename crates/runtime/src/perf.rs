@@ -17,9 +17,9 @@ pub struct PerfMarker {
 /// The least there is; the system maps whole pages.
 const SIZE: usize = 1;
 
-// SAFETY: the mapping is this value's own, and is unmapped from whatever thread.
+// SAFETY: own mapping: the mapping is this value's own, and is unmapped from whatever thread.
 unsafe impl Send for PerfMarker {}
-// SAFETY: a shared reference gives nothing.
+// SAFETY: own mapping: a shared reference gives nothing.
 unsafe impl Sync for PerfMarker {}
 
 impl PerfMarker {
@@ -31,7 +31,8 @@ impl PerfMarker {
     pub fn new(file: &File) -> io::Result<PerfMarker> {
         let protection = libc::PROT_READ | libc::PROT_EXEC;
         let (flags, fd) = (libc::MAP_PRIVATE, file.as_raw_fd());
-        // SAFETY: a fresh mapping at an address of the system's choice, which nobody reads.
+        // SAFETY: own mapping: a fresh mapping at an address of the system's choice, which nobody
+        // reads.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, flags, fd, 0) };
         if page == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -42,7 +43,7 @@ impl PerfMarker {
 
 impl Drop for PerfMarker {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`, which nobody else knows of.
+        // SAFETY: own mapping: the mapping made in `new`, which nobody else knows of.
         unsafe { libc::munmap(self.page.as_ptr(), SIZE) };
     }
 }
@@ -50,7 +51,7 @@ impl Drop for PerfMarker {
 /// `CLOCK_MONOTONIC` in nanoseconds: what `perf record -k mono` stamps its samples with.
 pub fn monotonic_nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid place for the result.
+    // SAFETY: system calls: `now` is a valid place for the result.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) } != 0;
     assert!(!failed, "every Linux has CLOCK_MONOTONIC");
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -58,7 +59,7 @@ pub fn monotonic_nanos() -> u64 {
 
 /// The calling thread's id, as the system counts.
 pub fn thread_id() -> u32 {
-    // SAFETY: takes nothing and always succeeds.
+    // SAFETY: system calls: takes nothing and always succeeds.
     unsafe { libc::gettid() as u32 }
 }
 

@@ -95,7 +95,8 @@ impl HostSite {
     ///
     /// The suspended call that the site is of is borrowed for as long.
     unsafe fn values<'a>(self) -> &'a mut [RawValue] {
-        // SAFETY: the cells lie in the call's frames, or above them, on the stack that it owns.
+        // SAFETY: own stack: the cells lie in the call's frames, or above them, on the stack that
+        // it owns.
         unsafe { std::slice::from_raw_parts_mut(self.values.as_ptr(), self.cells as usize) }
     }
 }
@@ -121,13 +122,13 @@ pub struct SuspendedCall {
     stack: Option<Arc<WasmStack>>,
 }
 
-// SAFETY: the stack is memory that the call owns, and what is on it is not tied to a thread: wasm
-// frames hold addresses of the store's objects and of the engine's code, which are used only when
-// it goes on, with the store in hand. The pointer in `HostSite` points into that stack. `Cause` is
-// made of an error and a future, which are `Send`.
+// SAFETY: own stack: the stack is memory that the call owns, and what is on it is not tied to a
+// thread: wasm frames hold addresses of the store's objects and of the engine's code, which are
+// used only when it goes on, with the store in hand. The pointer in `HostSite` points into that
+// stack. `Cause` is made of an error and a future, which are `Send`.
 unsafe impl Send for SuspendedCall {}
-// SAFETY: a shared reference gives the cause's plain data and the error, which is `Sync`; the
-// future cannot be reached through it.
+// SAFETY: own stack: a shared reference gives the cause's plain data, the error, which is `Sync`, and
+// the future, whose only method needs more than a shared reference.
 unsafe impl Sync for SuspendedCall {}
 
 /// Why a suspended call was not resumed; it is unharmed, and nothing has changed.
@@ -187,13 +188,13 @@ impl SuspendedCall {
 
     #[inline]
     fn record(&self) -> &CallRecord {
-        // SAFETY: the stack is ours, so nobody writes to this while we are borrowed.
+        // SAFETY: own stack: the stack is ours, so nobody writes to this while we are borrowed.
         unsafe { (*self.stack().record()).as_ref() }.expect("the call has a record")
     }
 
     #[inline]
     fn record_mut(&mut self) -> &mut CallRecord {
-        // SAFETY: the stack is ours, and we are borrowed mutably.
+        // SAFETY: own stack: the stack is ours, and we are borrowed mutably.
         unsafe { (*self.stack().record()).as_mut() }.expect("the call has a record")
     }
 
@@ -207,8 +208,8 @@ impl SuspendedCall {
     pub(crate) fn frozen(&self) -> Option<(FrozenStack<'_>, Link)> {
         let stack = self.stack();
         let at = (!self.record().direct).then(|| stack.standing())?;
-        // SAFETY: the call is borrowed, so it is neither resumed nor given up, and it owns the
-        // stack.
+        // SAFETY: frozen stack: the call is borrowed, so it is neither resumed nor given up, and it
+        // owns the stack.
         let frozen = unsafe { FrozenStack::new(stack) };
         Some((frozen, Link { pc: at.pc, fp: at.fp }))
     }
@@ -276,7 +277,7 @@ impl StoreCore {
             return Err(Box::new(NotResumed::Refused(call, Refusal::NestedTooDeep)));
         }
         if let Some(Cause::HostTrap { site, .. }) = &call.record().cause {
-            // SAFETY: the call is ours.
+            // SAFETY: own stack: the call is ours.
             inputs(self, unsafe { site.values() });
         }
         match self.settle(&mut call) {
@@ -296,15 +297,15 @@ impl StoreCore {
         // It has nothing to give up any more.
         std::mem::forget(call);
         if direct {
-            // SAFETY: the stack is ours.
+            // SAFETY: own stack: the stack is ours.
             let values = results(self, unsafe { stack.cells(cells as usize).as_ref() });
             self.keep_stack(stack);
             return Ok(Outcome::Finished(values));
         }
         let sp = stack.standing().sp;
         self.begin_again(stack, mode);
-        // SAFETY: the activation was begun on the call's stack, which stands as it was left, but
-        // for the cells of the host function's results.
+        // SAFETY: stack switch: the activation was begun on the call's stack, which stands as it
+        // was left, but for the cells of the host function's results.
         match unsafe { self.run(|limits| arch::resume(limits, sp)) } {
             Ok(left) => Ok(self.finish_or_suspend(left, cells, results)),
             Err(error) => Err(Box::new(NotResumed::Ended(error))),
@@ -372,8 +373,8 @@ impl StoreCore {
         }
         let store: *mut StoreCore = self;
         let _guard = OnList(store);
-        // SAFETY: the call is borrowed; the store is the one of `self`, which is not used until the
-        // future has returned.
+        // SAFETY: lent store: the call is borrowed; the store is the one of `self`, which is not
+        // used until the future has returned.
         unsafe { future.poll(&mut *store, site.values(), context) }
     }
 
@@ -384,7 +385,7 @@ impl StoreCore {
         self.begin_again(call.stack().clone(), call.record().mode);
         let store: *mut StoreCore = self;
         let guard = OnList(store);
-        // SAFETY: the store is the one of `self`, which is not used until this returns.
+        // SAFETY: lent store: the store is the one of `self`, which is not used until this returns.
         let verdict = unsafe { (*store).at_deadline() };
         drop(guard);
         if let Ok(AtDeadline::Suspend) = verdict {
@@ -406,8 +407,8 @@ struct OnList(*mut StoreCore);
 
 impl Drop for OnList {
     fn drop(&mut self) {
-        // SAFETY: made from a `&mut` that is not used while the guard lives, but by host code, which
-        // has returned.
+        // SAFETY: lent store: made from a `&mut` that is not used while the guard lives, but by
+        // host code, which has returned.
         unsafe { (*self.0).suspend() };
     }
 }
@@ -415,8 +416,8 @@ impl Drop for OnList {
 impl Drop for SuspendedCall {
     fn drop(&mut self) {
         let Some(stack) = self.stack.take() else { return };
-        // SAFETY: the stack is ours. What a host function was doing ends before its caller's frames
-        // do.
+        // SAFETY: own stack: the stack is ours. What a host function was doing ends before its
+        // caller's frames do.
         unsafe { *stack.record() = None };
         stack.release();
     }

@@ -78,11 +78,11 @@ pub(crate) struct Standing {
     pub(crate) sp: usize,
 }
 
-// SAFETY: the stack is plain memory, owned by this value alone; nothing in it is tied to a thread.
-// A call's record is `Send`.
+// SAFETY: own stack: the stack is plain memory, owned by this value alone; nothing in it is tied to
+// a thread. A call's record is `Send`.
 unsafe impl Send for WasmStack {}
-// SAFETY: a shared reference gives addresses, atomics and a lock; the record is for the stack's
-// owner alone.
+// SAFETY: own stack: a shared reference gives addresses, atomics and a lock; the record is for the
+// stack's owner alone.
 unsafe impl Sync for WasmStack {}
 
 impl WasmStack {
@@ -92,7 +92,7 @@ impl WasmStack {
         let reserve = reserve();
         let guard = page;
         let size = (usable.max(USABLE_MIN) + reserve).next_multiple_of(page) + guard;
-        // SAFETY: a fresh private mapping at an address of the kernel's choice.
+        // SAFETY: own mapping: a fresh private mapping at an address of the kernel's choice.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -122,7 +122,7 @@ impl WasmStack {
             looking: Mutex::new(()),
             holder: UnsafeCell::new(None),
         };
-        // SAFETY: the first pages of the mapping that was just made.
+        // SAFETY: own mapping: the first pages of the mapping that was just made.
         if unsafe { libc::mprotect(base.as_ptr().cast(), guard, libc::PROT_NONE) } != 0 {
             let error = std::io::Error::last_os_error();
             return Err(error).context("protecting the guard page of a wasm stack");
@@ -153,7 +153,7 @@ impl WasmStack {
     pub(crate) fn cells(&self, count: usize) -> NonNull<[RawValue]> {
         let size = count * size_of::<RawValue>();
         debug_assert!(size <= USABLE_MIN / 2);
-        // SAFETY: inside of the mapping, whose usable part is larger.
+        // SAFETY: own mapping: inside of the mapping, whose usable part is larger.
         let first = unsafe { self.base.add(self.size - size) };
         NonNull::slice_from_raw_parts(first.cast(), count)
     }
@@ -260,11 +260,12 @@ impl WasmStack {
         if deep.len() < page {
             return;
         }
-        // SAFETY: the page lies in the mapping, above the guard; its owner lets nobody else use it.
+        // SAFETY: own stack: the page lies in the mapping, above the guard; its owner lets nobody
+        // else use it.
         let told = unsafe { std::slice::from_raw_parts((deep.end - page) as *const u8, page) };
         if !arch::is_zero(told) {
-            // SAFETY: whole pages of the mapping, which nobody uses: `top` is a multiple of pages,
-            // and so is what is subtracted. If the system refuses, they stay.
+            // SAFETY: own stack: whole pages of the mapping, which nobody uses: `top` is a multiple
+            // of pages, and so is what is subtracted. If the system refuses, they stay.
             unsafe {
                 libc::madvise(deep.start as *mut libc::c_void, deep.len(), libc::MADV_DONTNEED)
             };
@@ -279,14 +280,14 @@ impl WasmStack {
 impl Drop for WasmStack {
     fn drop(&mut self) {
         self.let_go();
-        // SAFETY: the mapping made in `new`, owned by `self`.
+        // SAFETY: own mapping: the one made in `new`, owned by `self`.
         unsafe { unmap(self.base.as_ptr(), self.size) };
     }
 }
 
 /// Bytes below `stack_limit`.
 fn reserve() -> usize {
-    // SAFETY: reads the auxiliary vector.
+    // SAFETY: system calls: reads the auxiliary vector.
     let minsigstksz = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
     let signals = (2 * minsigstksz + (16 << 10)).max(32 << 10);
     (signals + UNTESTED_FRAME_MAX + arch::STUB_FRAME_MAX).next_multiple_of(page_size())

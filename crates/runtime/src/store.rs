@@ -86,9 +86,10 @@ pub struct FuncHandle {
     pub(crate) func_ref: NonNull<VMFuncRef>,
 }
 
-// SAFETY: the pointer is followed only with the store in hand, by `StoreCore::func_ref`.
+// SAFETY: store's contexts: the pointer is followed only with the store in hand, by
+// `StoreCore::func_ref`.
 unsafe impl Send for FuncHandle {}
-// SAFETY: as above.
+// SAFETY: store's contexts: as above.
 unsafe impl Sync for FuncHandle {}
 
 impl FuncHandle {
@@ -116,29 +117,29 @@ pub enum ExternalHandle {
 pub(crate) struct StoreMemory {
     pub(crate) memory: LinearMemory,
     pub(crate) definition: NonNull<VMMemoryDefinition>,
-    _own: Option<Box<VMMemoryDefinition>>,
+    _own: Option<Own<VMMemoryDefinition>>,
 }
 
 /// A table and where generated code sees it.
 pub(crate) struct StoreTable {
     pub(crate) elements: TableElements,
     pub(crate) definition: NonNull<VMTableDefinition>,
-    _own: Option<Box<VMTableDefinition>>,
+    _own: Option<Own<VMTableDefinition>>,
 }
 
 /// A global and where generated code sees it.
 pub(crate) struct StoreGlobal {
     pub(crate) ty: GlobalType,
     pub(crate) definition: NonNull<VMGlobalDefinition>,
-    _own: Option<Box<VMGlobalDefinition>>,
+    _own: Option<Own<VMGlobalDefinition>>,
 }
 
 impl StoreMemory {
     /// Tells generated code where the memory is now.
     pub(crate) fn publish(&self) {
-        // SAFETY: the definition lives in a context or box that the store owns and never frees
-        // before this memory; its fields are `Cell`s, and generated code of this store is not
-        // running while the host has the store.
+        // SAFETY: store's contexts: the definition lives in a context or box that the store owns
+        // and never frees before this memory; its fields are `Cell`s, and generated code of this
+        // store is not running while the host has the store.
         let definition = unsafe { self.definition.as_ref() };
         definition.base.set(self.memory.base());
         definition.length.set(self.memory.byte_len());
@@ -148,7 +149,7 @@ impl StoreMemory {
 impl StoreTable {
     /// Tells generated code where the table is now.
     pub(crate) fn publish(&mut self) {
-        // SAFETY: as for memories.
+        // SAFETY: store's contexts: as for memories.
         let definition = unsafe { self.definition.as_ref() };
         definition.base.set(self.elements.base());
         definition.length.set(self.elements.len());
@@ -293,8 +294,8 @@ impl StoreCore {
     #[track_caller]
     pub(crate) fn func_ref(&self, func: FuncHandle) -> VMFuncRef {
         self.check(func.store, "function");
-        // SAFETY: handles with this store's id are made from `VMFuncRef`s in contexts and host
-        // functions, which the store keeps until it is dropped.
+        // SAFETY: store's contexts: handles with this store's id are made from `VMFuncRef`s in
+        // contexts and host functions, which the store keeps until it is dropped.
         unsafe { *func.func_ref.as_ptr() }
     }
 
@@ -448,13 +449,17 @@ impl StoreCore {
     }
 }
 
+/// A definition that is in no context. Instances point to it: a box of a type that is not `Unpin`
+/// is not taken for the only way to what is in it.
+type Own<T> = Box<(T, PhantomPinned)>;
+
 /// A definition's place: the given one, or a new box, which is returned too.
-fn place<T>(given: Option<NonNull<T>>, make: impl FnOnce() -> T) -> (NonNull<T>, Option<Box<T>>) {
+fn place<T>(given: Option<NonNull<T>>, make: impl FnOnce() -> T) -> (NonNull<T>, Option<Own<T>>) {
     match given {
         Some(place) => (place, None),
         None => {
-            let mut own = Box::new(make());
-            (NonNull::from(&mut *own), Some(own))
+            let mut own = Box::new((make(), PhantomPinned));
+            (NonNull::from(&mut own.0), Some(own))
         }
     }
 }

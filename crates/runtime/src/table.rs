@@ -24,11 +24,11 @@ pub struct TableElements {
     capacity: usize,
 }
 
-// SAFETY: the allocation belongs to this value alone. What the words mean is the store's business,
-// and the store moves between threads as a whole.
+// SAFETY: own allocation: the allocation belongs to this value alone. What the words mean is the
+// store's business, and the store moves between threads as a whole.
 unsafe impl Send for TableElements {}
-// SAFETY: what `&self` offers only reads. Generated code writes through `base`, but only while its
-// store is borrowed for running it.
+// SAFETY: own allocation: what `&self` offers only reads. Generated code writes through `base`, but
+// only while its store is borrowed for running it.
 unsafe impl Sync for TableElements {}
 
 impl TableElements {
@@ -139,7 +139,7 @@ impl TableElements {
         };
         let (elements, capacity) =
             reclaim::retrying(least.saturating_mul(size_of::<u64>()), either).ok()?;
-        // SAFETY: `len` elements are initialised in the old allocation and have room in the new
+        // SAFETY: own allocation: `len` elements are initialised in the old allocation and have room in the new
         // one, which is another.
         unsafe { elements.copy_from_nonoverlapping(self.elements, self.len) };
         self.free();
@@ -151,20 +151,21 @@ impl TableElements {
     fn free(&mut self) {
         if self.capacity > 0 {
             let layout = Layout::array::<u64>(self.capacity).expect("it was allocated with it");
-            // SAFETY: from `allocate` with this capacity and so this layout; the callers put
-            // another pointer in its place, or are `drop`.
+            // SAFETY: own allocation: from `allocate` with this capacity and so this layout; the
+            // callers put another pointer in its place, or are `drop`.
             unsafe { dealloc(self.elements.as_ptr().cast(), layout) };
         }
     }
 
     fn slice(&self) -> &[u64] {
-        // SAFETY: `len <= capacity` initialised elements. Nobody writes while the slice lives: we
-        // only with `&mut self`, generated code only while its store is borrowed for running it.
+        // SAFETY: own allocation: `len <= capacity` initialised elements. Nobody writes while the
+        // slice lives: we only with `&mut self`, generated code only while its store is borrowed
+        // for running it.
         unsafe { std::slice::from_raw_parts(self.elements.as_ptr(), self.len) }
     }
 
     fn slice_mut(&mut self) -> &mut [u64] {
-        // SAFETY: as in `slice`, and with `&mut self` nobody reads either.
+        // SAFETY: own allocation: as in `slice`, and with `&mut self` nobody reads either.
         unsafe { std::slice::from_raw_parts_mut(self.elements.as_ptr(), self.len) }
     }
 }
@@ -186,7 +187,7 @@ fn absolute_maximum(ty: &TableType) -> u64 {
 fn allocate(count: usize) -> Option<NonNull<u64>> {
     let layout = Layout::array::<u64>(count).ok()?;
     assert!(layout.size() > 0, "no elements need no allocation");
-    // SAFETY: the size is not 0.
+    // SAFETY: own allocation: the size is not 0.
     NonNull::new(unsafe { alloc_zeroed(layout) }.cast())
 }
 

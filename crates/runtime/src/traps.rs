@@ -101,8 +101,8 @@ fn prepare(thread: &Thread) {
 fn host_stack_bounds() -> (usize, usize) {
     let mut attr = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut base, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: `attr` is initialised by the first call, read by the second if the first succeeded,
-    // and destroyed once.
+    // SAFETY: system calls: `attr` is initialised by the first call, read by the second if the
+    // first succeeded, and destroyed once.
     unsafe {
         if libc::pthread_getattr_np(libc::pthread_self(), attr.as_mut_ptr()) != 0 {
             return (0, 0);
@@ -127,7 +127,7 @@ struct SignalStack {
 impl SignalStack {
     /// Gives this thread an alternate stack if it has none that is large enough.
     fn install() -> io::Result<Option<SignalStack>> {
-        // SAFETY: a zeroed `stack_t` is valid, and is written to by the call.
+        // SAFETY: own mapping: a zeroed `stack_t` is valid, and is written to by the call.
         let old = unsafe {
             let mut old = MaybeUninit::<libc::stack_t>::zeroed().assume_init();
             libc::sigaltstack(std::ptr::null(), &mut old);
@@ -149,7 +149,7 @@ impl SignalStack {
             ss_size: SIGNAL_STACK_SIZE,
         };
         // It fails on a thread that runs on its alternate stack, handling a signal.
-        // SAFETY: the stack is a fresh mapping with a guard page below, which lives until this
+        // SAFETY: own mapping: the stack is a fresh one with a guard page below, which lives until this
         // thread's destructors run, or is not installed.
         match unsafe { libc::sigaltstack(&new, std::ptr::null_mut()) } {
             0 => Ok(Some(SignalStack { mapping })),
@@ -160,8 +160,8 @@ impl SignalStack {
 
 impl Drop for SignalStack {
     fn drop(&mut self) {
-        // SAFETY: the stack installed above; after SS_DISABLE nobody uses it. If somebody has put
-        // another in its place since, that one is left alone.
+        // SAFETY: own mapping: the stack installed above; after SS_DISABLE nobody uses it. If
+        // somebody has put another in its place since, that one is left alone.
         unsafe {
             let mut now = MaybeUninit::<libc::stack_t>::zeroed().assume_init();
             libc::sigaltstack(std::ptr::null(), &mut now);
@@ -180,18 +180,18 @@ const SIGNALS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGF
 /// The handlers that were there before ours, by position in [`SIGNALS`].
 struct Previous([libc::sigaction; SIGNALS.len()]);
 
-// SAFETY: plain data that the kernel gave us.
+// SAFETY: signals: plain data that the kernel gave us.
 unsafe impl Send for Previous {}
-// SAFETY: as above; never written after it was made.
+// SAFETY: signals: as above; never written after it was made.
 unsafe impl Sync for Previous {}
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
 
 fn install_handlers() {
     PREVIOUS.get_or_init(|| {
-        // SAFETY: zeroed `sigaction` is valid. The former handlers are read first and ours set
-        // afterwards, so that our handler never finds `PREVIOUS` unset for long: a fault between
-        // the two calls waits in `pass_on` for neither, it is treated as default.
+        // SAFETY: signals: zeroed `sigaction` is valid. The former handlers are read first and ours
+        // set afterwards, so that our handler never finds `PREVIOUS` unset for long: a fault
+        // between the two calls waits in `pass_on` for neither, it is treated as default.
         unsafe {
             let mut previous: [libc::sigaction; SIGNALS.len()] = std::mem::zeroed();
             for (signal, old) in SIGNALS.iter().zip(&mut previous) {
@@ -210,16 +210,16 @@ fn install_handlers() {
 }
 
 unsafe extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid context of this type to an SA_SIGINFO handler.
+    // SAFETY: signals: the kernel passes a valid context of this type to an SA_SIGINFO handler.
     let ucontext = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    // SAFETY: the kernel passes valid information.
+    // SAFETY: signals: the kernel passes valid information.
     let address = unsafe { (*info).si_addr() } as usize;
-    // SAFETY: as above. Signals that somebody sent have no code above 0; faults have.
+    // SAFETY: signals: as above. Signals that somebody sent have no code above 0; faults have.
     let is_fault = unsafe { (*info).si_code } > 0;
     if is_fault && leave_wasm(signal, address, ucontext) {
         return;
     }
-    // SAFETY: the arguments are the kernel's.
+    // SAFETY: signals: the arguments are the kernel's.
     unsafe { pass_on(signal, info, context) }
 }
 
@@ -229,8 +229,8 @@ fn leave_wasm(signal: i32, address: usize, context: &mut libc::ucontext_t) -> bo
     if state.is_null() {
         return false;
     }
-    // SAFETY: `Thread::current` points to the state of a call that is running on this thread, and its
-    // limits belong to a store that is borrowed by that call.
+    // SAFETY: signals: `Thread::current` points to the state of a call that is running on this
+    // thread, and its limits belong to a store that is borrowed by that call.
     let (state, limits) = unsafe { (&*state, &*(*state).limits) };
     let regs = arch::signal_registers(context);
     if limits.last_wasm_exit_pc.get() != 0 || !code::is_code(regs.pc) {
@@ -263,13 +263,13 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c
         Some(action) if !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
             if action.sa_flags & libc::SA_SIGINFO != 0 {
                 type Handler = unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
-                // SAFETY: with SA_SIGINFO the word is a handler of this type.
+                // SAFETY: signals: with SA_SIGINFO the word is a handler of this type.
                 unsafe {
                     let handler: Handler = std::mem::transmute(action.sa_sigaction);
                     handler(signal, info, context);
                 }
             } else {
-                // SAFETY: without SA_SIGINFO the word is a handler of this type.
+                // SAFETY: signals: without SA_SIGINFO the word is a handler of this type.
                 unsafe {
                     let handler: unsafe extern "C" fn(i32) =
                         std::mem::transmute(action.sa_sigaction);
@@ -280,7 +280,7 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c
         _ => {
             // The default: put it back and return, so that the instruction faults again and the
             // process ends as it would have without us. A signal that was sent is sent again.
-            // SAFETY: a zeroed action is SIG_DFL without flags.
+            // SAFETY: signals: a zeroed action is SIG_DFL without flags.
             unsafe {
                 let default: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(signal, &default, std::ptr::null_mut());

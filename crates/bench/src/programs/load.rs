@@ -9,7 +9,8 @@ use anyhow::Result;
 /// The seconds that Stillframe takes to load what it has serialized in this process.
 pub(super) fn stillframe(engine: &::stillframe::Engine, artifact: &[u8]) -> Result<f64> {
     let start = thread_seconds();
-    // SAFETY: who calls this hands over, unchanged, what `Module::serialize` made in this process.
+    // SAFETY: trusted code: who calls this hands over, unchanged, what `Module::serialize` made in
+    // this process.
     let module = unsafe { ::stillframe::Module::deserialize(engine, artifact)? };
     let seconds = thread_seconds() - start;
     drop(module);
@@ -19,7 +20,7 @@ pub(super) fn stillframe(engine: &::stillframe::Engine, artifact: &[u8]) -> Resu
 /// The same of wasmtime.
 pub(super) fn wasmtime(engine: &::wasmtime::Engine, artifact: &[u8]) -> Result<f64> {
     let start = thread_seconds();
-    // SAFETY: as above.
+    // SAFETY: trusted code: as above.
     let module = unsafe { ::wasmtime::Module::deserialize(engine, artifact).map_err(told)? };
     let seconds = thread_seconds() - start;
     drop(module);

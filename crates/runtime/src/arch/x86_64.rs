@@ -541,7 +541,7 @@ pub(crate) fn builtin_table() -> BuiltinTable {
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {
     let sp: usize;
-    // SAFETY: copies a register; touches no memory and no flags.
+    // SAFETY: stack switch: copies a register; touches no memory and no flags.
     unsafe {
         core::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags))
     };

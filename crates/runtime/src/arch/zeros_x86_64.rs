@@ -18,7 +18,7 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
         any(bytes)
     }
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
+        // SAFETY: processor: the processor has AVX2.
         !unsafe { any_avx2(bytes) }
     } else {
         !any(bytes)

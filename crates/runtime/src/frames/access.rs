@@ -25,8 +25,8 @@ impl<'a> FrozenStack<'a> {
     /// The bytes at an address, if all of them lie on the stack.
     #[inline]
     pub(crate) fn read<const N: usize>(&self, address: usize) -> Option<[u8; N]> {
-        // SAFETY: the bytes lie in the stack, which is mapped while it is borrowed, and nobody
-        // writes to it, as `new` was promised. They are plain bytes: any are valid.
+        // SAFETY: frozen stack: the bytes lie in the stack, which is mapped while it is borrowed,
+        // and nobody writes to it, as `new` was promised. They are plain bytes: any are valid.
         self.has(address, N).then(|| unsafe { (address as *const [u8; N]).read() })
     }
 
@@ -47,8 +47,8 @@ impl<'a> FrozenStack<'a> {
         address: usize,
         bytes: [u8; N],
     ) -> Option<()> {
-        // SAFETY: the place lies in the stack, which is mapped while it is borrowed; nobody reads
-        // it, and no code runs on it.
+        // SAFETY: frozen stack: the place lies in the stack, which is mapped while it is borrowed;
+        // nobody reads it, and no code runs on it.
         self.has(address, N).then(|| unsafe { (address as *mut [u8; N]).write(bytes) })
     }
 

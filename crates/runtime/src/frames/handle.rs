@@ -152,7 +152,8 @@ impl FrameHandle {
     #[inline]
     pub fn local(&self, store: &StoreCore, index: usize) -> Result<FrameValue, FrameError> {
         let (ty, raw) = self.look(store, |stack| self.row.read_local(stack, self.fp, index))??;
-        // SAFETY: the row says that the cell of a frame of this store holds a value of this type.
+        // SAFETY: frame rows: the row says that the cell of a frame of this store holds a value of
+        // this type.
         Ok(unsafe { store.frame_value(ty, raw) })
     }
 
@@ -164,7 +165,7 @@ impl FrameHandle {
     pub fn operand(&self, store: &StoreCore, index: usize) -> Result<FrameValue, FrameError> {
         let (ty, raw) =
             self.look(store, |stack| self.row.read_operand(stack, self.fp, index))??;
-        // SAFETY: as for `local`.
+        // SAFETY: frame rows: as for `local`.
         Ok(unsafe { store.frame_value(ty, raw) })
     }
 
@@ -183,8 +184,8 @@ impl FrameHandle {
         let local = *self.writable(store)?.local(index)?;
         let raw = store.raw_frame_value(local.ty, value)?;
         let below = self.row.below_of_local(&local)?;
-        // SAFETY: the cell holds a local of this type, and the module was compiled so that such
-        // cells can be written.
+        // SAFETY: frame rows: the cell holds a local of this type, and the module was compiled so
+        // that such cells can be written.
         unsafe { self.write(store, below, local.ty, raw) }
     }
 
@@ -202,7 +203,7 @@ impl FrameHandle {
         let ty = self.writable(store)?.operand(index)?.ok_or(FrameError::NotLive)?;
         let raw = store.raw_frame_value(ty, value)?;
         let below = self.row.below_of_operand(index, ty).ok_or(FrameError::NotLive)?;
-        // SAFETY: as in `set_local`.
+        // SAFETY: frame rows: as in `set_local`.
         unsafe { self.write(store, below, ty, raw) }
     }
 
@@ -247,8 +248,8 @@ impl FrameHandle {
         let bytes = raw.as_v128().to_le_bytes();
         let written = self.look(store, |stack| {
             let address = self.fp.checked_sub(below as usize)?;
-            // SAFETY: the store is borrowed mutably, so nobody looks at its frames but us, and the
-            // frame is frozen; the rest is the caller's.
+            // SAFETY: frozen stack: the store is borrowed mutably, so nobody looks at its frames
+            // but us, and the frame is frozen; the rest is the caller's.
             unsafe {
                 match ty {
                     ValType::V128 => stack.write(address, bytes),

@@ -273,8 +273,8 @@ impl StoreCore {
         let mut seen = std::collections::HashSet::new();
         let stacks = self.suspended.iter().filter(|stack| seen.insert(stack.as_ptr()));
         let trace = |stack: &WasmStack, at: Standing| {
-            // SAFETY: the call that is suspended on it is neither resumed nor given up while it is
-            // being looked at.
+            // SAFETY: frozen stack: the call that is suspended on it is neither resumed nor given
+            // up while it is being looked at.
             let stack = unsafe { FrozenStack::new(stack) };
             let mut frames = Collector::default();
             frames.add(self.strand(stack, Link { pc: at.pc, fp: at.fp }, 0));
@@ -291,15 +291,15 @@ impl StoreCore {
         let instance = context.and_then(|context| self.instance_of(row, context));
         let local = |index: u32| {
             let (ty, raw) = row.read_local(stack, fp, index as usize).ok()?;
-            // SAFETY: the row says that the cell of a frame of this store holds a value of this
-            // type.
+            // SAFETY: frame rows: the row says that the cell of a frame of this store holds a value
+            // of this type.
             Some((index, unsafe { self.frame_value(ty, raw) }))
         };
         let mut locals: Vec<_> = row.readable_locals().filter_map(local).collect();
         locals.sort_unstable_by_key(|&(index, _)| index);
         let operand = |index| {
             let (ty, raw) = row.read_operand(stack, fp, index).ok()?;
-            // SAFETY: as above.
+            // SAFETY: frame rows: as above.
             Some(unsafe { self.frame_value(ty, raw) })
         };
         let operands = (0..row.state.operands().len()).map(operand).collect();

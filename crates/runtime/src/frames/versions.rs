@@ -96,7 +96,8 @@ impl StoreCore {
         let (activation, exit) = self.activations.get(depth, &self.limits)?;
         let stack = activation.stack.as_ref().filter(|_| exit.pc != 0);
         Some(stack.map(|stack| FrozenActivation {
-            // SAFETY: it has left wasm, and the store is borrowed, so that it does not go back.
+            // SAFETY: frozen stack: it has left wasm, and the store is borrowed, so that it does
+            // not go back.
             stack: unsafe { FrozenStack::new(stack) },
             start: Link { pc: exit.pc, fp: exit.fp },
             version: exit.version,
@@ -120,8 +121,8 @@ impl StoreCore {
         }
         debug_assert_ne!(self.limits.last_wasm_exit_pc.get(), 0, "what runs has no version");
         let stack = self.activations.innermost()?.stack.as_ref()?;
-        // SAFETY: it has left wasm, else there was no version, and the store is borrowed, so that it
-        // does not go back.
+        // SAFETY: frozen stack: it has left wasm, else there was no version, and the store is
+        // borrowed, so that it does not go back.
         Some(look(&unsafe { FrozenStack::new(stack) }))
     }
 
@@ -138,8 +139,8 @@ impl StoreCore {
         }
         let stack = self.frames.suspended().stacks.get(&version)?.upgrade()?;
         let look_if_same = |stack: &WasmStack, _| {
-            // SAFETY: the call that is suspended on it is neither resumed nor given up while it is
-            // being looked at.
+            // SAFETY: frozen stack: the call that is suspended on it is neither resumed nor given
+            // up while it is being looked at.
             let frozen = unsafe { FrozenStack::new(stack) };
             (stack.version() == version.get()).then(|| look(&frozen))
         };

@@ -18,7 +18,8 @@ impl StoreCore {
             let ty = info.globals[info.num_imported_globals + i as usize];
             let definition = self.instances[index].context.at(module.offsets().global(i));
             let global = self.add_global(ty, Some(definition));
-            // SAFETY: the validator has checked the expression's type; references are of this store.
+            // SAFETY: checked values: the validator has checked the expression's type; references
+            // are of this store.
             unsafe { self.set_global(global, value) };
             self.instances[index].globals.push(global);
         }
@@ -27,7 +28,7 @@ impl StoreCore {
                 let value = self.evaluate(index, init);
                 let table = self.instances[index].tables[info.num_imported_tables + i];
                 let size = self.table_size(table);
-                // SAFETY: as for globals.
+                // SAFETY: checked values: as for globals.
                 unsafe { self.fill_table(table, 0, value, size) }.expect("the table's own size");
             }
         }

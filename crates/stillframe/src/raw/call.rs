@@ -20,10 +20,10 @@ pub(crate) fn call(
     results: &mut [Val],
 ) -> Result<()> {
     with_params(core, func, params, results.len(), |core, ty, cells| {
-        // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
-        // for parameters and results.
+        // SAFETY: checked values: `with_params` has checked each parameter's type and store, and
+        // there are cells for parameters and results.
         unsafe { core.call_unchecked(func, cells) }.map_err(error::of_call)?;
-        // SAFETY: the call has stored results of the function's type.
+        // SAFETY: checked values: the call has stored results of the function's type.
         unsafe { load_results(core, ty, cells, results) };
         Ok(())
     })
@@ -122,11 +122,11 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
         params.check(core, "argument")?;
         let mut cells = [RawValue::default(); N];
         params.store_to(core, &mut cells);
-        // SAFETY: the function's type was compared in `new`, so the cells are of its parameters'
-        // types, and references are of this store, as checked; there are cells for all parameters
-        // and results.
+        // SAFETY: checked values: the function's type was compared in `new`, so the cells are of
+        // its parameters' types, and references are of this store, as checked; there are cells for
+        // all parameters and results.
         match unsafe { core.call_unchecked(self.func, &mut cells) } {
-            // SAFETY: the call has stored results of the function's type.
+            // SAFETY: checked values: the call has stored results of the function's type.
             Ok(()) => Ok(unsafe { R::load(core, &cells) }),
             Err(error) => Err(error::of_call(error)),
         }
@@ -168,7 +168,7 @@ impl<T: 'static> HostFunc<T> {
         HostFunc::new(
             ty,
             HostCode::sync(move |HostCall { store, caller, values }: HostCall<'_>| {
-                // SAFETY: the caller has stored parameters of the function's type.
+                // SAFETY: checked values: the caller has stored parameters of the function's type.
                 let params = unsafe { P::load(store, values) };
                 let results = body(Caller::new(store, caller), params).into_result()?;
                 results.check(store, "host function result")?;
@@ -190,7 +190,8 @@ impl<T: 'static> HostFunc<T> {
             with_array::<Val, 8, _>(vals, Val::I32(0), |vals| {
                 let (param_vals, result_vals) = vals.split_at_mut(params.len());
                 for ((val, ty), cell) in param_vals.iter_mut().zip(params).zip(&*values) {
-                    // SAFETY: the caller has stored parameters of the function's type.
+                    // SAFETY: checked values: the caller has stored parameters of the function's
+                    // type.
                     *val = unsafe { val_of(store, *ty, *cell) };
                 }
                 for (val, ty) in result_vals.iter_mut().zip(results) {
@@ -224,9 +225,9 @@ impl<T: 'static> HostFunc<T> {
 
     /// Adds the function to a store, whose data is of type `T`.
     pub(crate) fn add_to(&self, core: &mut StoreCore) -> Result<FuncHandle> {
-        // SAFETY: the code made in `typed`, `dynamic`, `typed_async` and `dynamic_async` is all there
-        // is; it stores results of `ty`'s types, and checks that references are of the store, before
-        // it returns `Ok` or its future is ready with it.
+        // SAFETY: checked values: the code made in `typed`, `dynamic`, `typed_async` and
+        // `dynamic_async` is all there is; it stores results of `ty`'s types, and checks that
+        // references are of the store, before it returns `Ok` or its future is ready with it.
         unsafe { core.add_host_function(&self.ty, self.code.clone()) }
     }
 }

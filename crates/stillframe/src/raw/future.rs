@@ -86,7 +86,7 @@ impl HostFuture for DynamicWaiting {
 ///
 /// The future is dropped, or never used again, before what it borrows ends.
 unsafe fn erase<'a, R>(future: Boxed<'a, R>) -> Pin<Boxed<'static, R>> {
-    // SAFETY: only the lifetime changes.
+    // SAFETY: lent future: only the lifetime changes.
     let future = unsafe { std::mem::transmute::<Boxed<'a, R>, Boxed<'static, R>>(future) };
     Box::into_pin(future)
 }
@@ -99,10 +99,10 @@ impl<T: Send + 'static> HostFunc<T> {
         let types = <R::Results as Cells>::TYPES;
         let ty = FuncType::new(P::TYPES.iter().copied(), types.iter().copied());
         let code = move |HostCall { store, caller, values }: HostCall<'_>| {
-            // SAFETY: the caller has stored parameters of the function's type.
+            // SAFETY: checked values: the caller has stored parameters of the function's type.
             let params = unsafe { P::load(store, values) };
             let future = body(Caller::new(store, caller), params);
-            // SAFETY: see the module's text.
+            // SAFETY: lent future: see the module's text.
             Box::new(TypedWaiting(unsafe { erase(future) })) as Box<dyn HostFuture>
         };
         HostFunc::new(ty, HostCode::asynchronous(code))
@@ -119,13 +119,13 @@ impl<T: Send + 'static> HostFunc<T> {
         let types = ty.clone();
         let code = move |HostCall { store, caller, values }: HostCall<'_>| {
             let cells = types.params().iter().zip(&*values);
-            // SAFETY: the caller has stored parameters of the function's type.
+            // SAFETY: checked values: the caller has stored parameters of the function's type.
             let params: Vec<Val> =
                 cells.map(|(ty, cell)| unsafe { val_of(store, *ty, *cell) }).collect();
             let mut results: Vec<Val> =
                 types.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
-            // SAFETY: the vectors' elements stay where they are, are dropped after the future, and
-            // are looked at only when the future is done.
+            // SAFETY: lent future: the vectors' elements stay where they are, are dropped after the
+            // future, and are looked at only when the future is done.
             let (lent_params, lent_results) = unsafe {
                 let (params, results) = (params.as_ptr(), results.as_mut_ptr());
                 (
@@ -134,7 +134,7 @@ impl<T: Send + 'static> HostFunc<T> {
                 )
             };
             let future = body(Caller::new(store, caller), lent_params, lent_results);
-            // SAFETY: see the module's text.
+            // SAFETY: lent future: see the module's text.
             let future = Some(unsafe { erase(future) });
             let ty = types.clone();
             Box::new(DynamicWaiting { future, _params: params, results, ty }) as Box<dyn HostFuture>
@@ -176,7 +176,7 @@ async unsafe fn run<T: Send + 'static, R>(
             }
             Cause::HostTrap { .. } => unreachable!("asynchronous calls end in such errors"),
         }
-        // SAFETY: without inputs; what it waited for is ready.
+        // SAFETY: lent future: without inputs; what it waited for is ready.
         outcome = match unsafe { store.core.resume(call, |_, _| (), &results) } {
             Ok(outcome) => outcome,
             Err(failed) => {
@@ -216,17 +216,17 @@ pub(crate) async fn call_async<T: Send + 'static>(
         Ok((ty.clone(), cells.to_vec()))
     })?;
     let load = |core: &StoreCore, cells: &[RawValue]| -> Vec<Val> {
-        // SAFETY: the call has stored results of the function's type.
+        // SAFETY: checked values: the call has stored results of the function's type.
         let load = |(ty, cell): (&ValType, &RawValue)| unsafe { val_of(core, *ty, *cell) };
         ty.results().iter().zip(cells).map(load).collect()
     };
     let start = |core: &mut StoreCore| {
         let params = |_: &StoreCore, to: &mut [RawValue]| to.copy_from_slice(&cells);
-        // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
-        // for parameters and results.
+        // SAFETY: checked values: `with_params` has checked each parameter's type and store, and
+        // there are cells for parameters and results.
         unsafe { core.call_async(func, cells.len(), params, load) }
     };
-    // SAFETY: the call above.
+    // SAFETY: lent future: the call above.
     results.copy_from_slice(&unsafe { run(store, start, load) }.await?);
     Ok(())
 }
@@ -240,16 +240,16 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
     ) -> Result<R> {
         params.check(store.core, "argument")?;
         let func = self.func();
-        // SAFETY: the call has stored results of the function's type.
+        // SAFETY: checked values: the call has stored results of the function's type.
         let results = |core: &StoreCore, cells: &[RawValue]| unsafe { R::load(core, cells) };
         let start = |core: &mut StoreCore| {
             let params = |core: &StoreCore, cells: &mut [RawValue]| params.store_to(core, cells);
-            // SAFETY: the function's type was compared in `new`, so the cells are of its
-            // parameters' types, and references are of this store, as checked; there are cells for
-            // all parameters and results.
+            // SAFETY: checked values: the function's type was compared in `new`, so the cells are
+            // of its parameters' types, and references are of this store, as checked; there are
+            // cells for all parameters and results.
             unsafe { core.call_async(func, Self::CELLS, params, results) }
         };
-        // SAFETY: the call above.
+        // SAFETY: lent future: the call above.
         unsafe { run(store, start, results) }.await
     }
 }
@@ -259,6 +259,6 @@ pub(crate) async fn start_async<T: Send + 'static>(
     store: StoreContextMut<'_, T>,
     instance: InstanceHandle,
 ) -> Result<()> {
-    // SAFETY: the call is made in asynchronous mode.
+    // SAFETY: lent future: the call is made in asynchronous mode.
     unsafe { run(store, |core| core.start_async(instance), |_, _| ()) }.await
 }

@@ -59,7 +59,7 @@ use std::any::Any;
 #[inline]
 pub(crate) fn data_of<T: 'static>(data: &dyn Any) -> &StoreData<T> {
     debug_assert!(data.is::<StoreData<T>>());
-    // SAFETY: as above.
+    // SAFETY: store's data: as above.
     unsafe { &*std::ptr::from_ref(data).cast() }
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn data_of<T: 'static>(data: &dyn Any) -> &StoreData<T> {
 #[inline]
 pub(crate) fn data_of_mut<T: 'static>(data: &mut dyn Any) -> &mut StoreData<T> {
     debug_assert!(data.is::<StoreData<T>>());
-    // SAFETY: as for `data_of`.
+    // SAFETY: store's data: as for `data_of`.
     unsafe { &mut *std::ptr::from_mut(data).cast() }
 }
 
@@ -77,19 +77,19 @@ pub(crate) fn data_of_mut<T: 'static>(data: &mut dyn Any) -> &mut StoreData<T> {
 // `Send`. While a call runs, the store is mutably borrowed by it; what the runtime keeps in
 // thread-locals for the call belongs to the stack frame of that call, not to the store.
 
-// SAFETY: as above.
+// SAFETY: threads: as above.
 unsafe impl<T: Send> Send for Store<T> {}
-// SAFETY: through a shared reference the store's `Cell`s (`VMRuntimeLimits`, memory and table
-// definitions) are read only: whoever writes them has the store mutably, wasm included. `T` is
-// shared as `&T`.
+// SAFETY: threads: through a shared reference the store's `Cell`s (`VMRuntimeLimits`, memory and
+// table definitions) are read only: whoever writes them has the store mutably, wasm included. `T`
+// is shared as `&T`.
 unsafe impl<T: Sync> Sync for Store<T> {}
-// SAFETY: it is `&Store<T>`, whose pointee is `Sync`.
+// SAFETY: threads: it is `&Store<T>`, whose pointee is `Sync`.
 unsafe impl<T: Sync> Send for StoreContext<'_, T> {}
-// SAFETY: as above.
+// SAFETY: threads: as above.
 unsafe impl<T: Sync> Sync for StoreContext<'_, T> {}
-// SAFETY: it is `&mut Store<T>`. Inside of a host function it can go to another thread, and wasm
-// can be called there: such a call saves and restores the limits, and everything else that belongs
-// to a thread is looked up anew in each call.
+// SAFETY: threads: it is `&mut Store<T>`. Inside of a host function it can go to another thread,
+// and wasm can be called there: such a call saves and restores the limits, and everything else that
+// belongs to a thread is looked up anew in each call.
 unsafe impl<T: Send> Send for StoreContextMut<'_, T> {}
-// SAFETY: a shared reference to it gives what `&Store<T>` gives.
+// SAFETY: threads: a shared reference to it gives what `&Store<T>` gives.
 unsafe impl<T: Sync> Sync for StoreContextMut<'_, T> {}

@@ -12,13 +12,13 @@ pub(crate) fn new_global(
     value: &Val,
 ) -> Result<GlobalHandle> {
     let cell = cell_of(core, ty.content(), value, || "the global's value")?;
-    // SAFETY: type and store have been checked by `cell_of`.
+    // SAFETY: checked values: type and store have been checked by `cell_of`.
     Ok(unsafe { core.new_global(ty, cell) })
 }
 
 pub(crate) fn get_global(core: &StoreCore, global: GlobalHandle) -> Val {
     let ty = core.global_type(global).content();
-    // SAFETY: a global holds a value of its type, of its store.
+    // SAFETY: checked values: a global holds a value of its type, of its store.
     unsafe { val_of(core, ty, core.global(global)) }
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn get_global(core: &StoreCore, global: GlobalHandle) -> Val {
 pub(crate) fn set_global(core: &mut StoreCore, global: GlobalHandle, value: &Val) -> Result<()> {
     let ty = core.global_type(global).content();
     let cell = cell_of(core, ty, value, || "the global's value")?;
-    // SAFETY: type and store have been checked by `cell_of`.
+    // SAFETY: checked values: type and store have been checked by `cell_of`.
     unsafe { core.set_global(global, cell) };
     Ok(())
 }
@@ -39,14 +39,14 @@ fn element(core: &StoreCore, ty: &TableType, value: Ref) -> Result<RawValue> {
 /// `ty`'s elements are references.
 pub(crate) fn new_table(core: &mut StoreCore, ty: TableType, init: Ref) -> Result<TableHandle> {
     let cell = element(core, &ty, init)?;
-    // SAFETY: type and store have been checked by `element`.
+    // SAFETY: checked values: type and store have been checked by `element`.
     unsafe { core.new_table(&ty, cell) }
 }
 
 pub(crate) fn get_table(core: &StoreCore, table: TableHandle, index: u64) -> Option<Ref> {
     let ty = core.table_type(table).element();
     let cell = core.table_get(table, index)?;
-    // SAFETY: a table holds values of its type, of its store.
+    // SAFETY: checked values: a table holds values of its type, of its store.
     Some(unsafe { ref_of(core, ty, cell) })
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn set_table(
     value: Ref,
 ) -> Result<Option<()>> {
     let cell = element(core, &core.table_type(table), value)?;
-    // SAFETY: type and store have been checked by `element`.
+    // SAFETY: checked values: type and store have been checked by `element`.
     Ok(unsafe { core.table_set(table, index, cell) })
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn grow_table(
     init: Ref,
 ) -> Result<Option<u64>> {
     let cell = element(core, &core.table_type(table), init)?;
-    // SAFETY: type and store have been checked by `element`.
+    // SAFETY: checked values: type and store have been checked by `element`.
     unsafe { core.grow_table(table, delta, cell) }
 }
 
@@ -83,6 +83,6 @@ pub(crate) fn fill_table(
     len: u64,
 ) -> Result<Option<()>> {
     let cell = element(core, &core.table_type(table), value)?;
-    // SAFETY: type and store have been checked by `element`.
+    // SAFETY: checked values: type and store have been checked by `element`.
     Ok(unsafe { core.fill_table(table, dst, cell, len) })
 }

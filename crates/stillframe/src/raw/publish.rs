@@ -17,7 +17,7 @@ pub(crate) fn compile(
     progress: &dyn Progress,
 ) -> Result<Arc<CompiledModule>> {
     let artifact = engine.compiler().compile(wasm, progress)?;
-    // SAFETY: the artifact comes from the engine's own compiler.
+    // SAFETY: trusted code: the artifact comes from the engine's own compiler.
     unsafe { publish(engine, artifact) }
 }
 
@@ -61,8 +61,8 @@ impl Module {
     /// since. The checksum in them guards against accidents, not against intent.
     pub unsafe fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
         let artifact = Artifact::from_elf(bytes.as_ref(), engine.compiler().settings())?;
-        // SAFETY: `from_elf` accepted the bytes for this engine's settings, and the caller trusts
-        // them.
+        // SAFETY: trusted code: `from_elf` accepted the bytes for this engine's settings, and the
+        // caller trusts them.
         let compiled = unsafe { publish(engine, artifact)? };
         Ok(Module::from_compiled(engine, compiled))
     }

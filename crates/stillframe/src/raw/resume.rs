@@ -65,7 +65,7 @@ impl Suspended {
             return Err(self.refused(ResumeRefused::OutputCount { expected, found }));
         }
         let results = |core: &StoreCore, cells: &[RawValue]| {
-            // SAFETY: the call has finished, with results of the function's type.
+            // SAFETY: checked values: the call has finished, with results of the function's type.
             unsafe { load_results(core, &ty, cells, outputs) };
         };
         self.resume_with(core, inputs, results).map(Result::err)
@@ -79,8 +79,8 @@ impl Suspended {
         inputs: &[Val],
     ) -> Result<Result<R, Suspended>, ResumeError<Suspended>> {
         let results = |core: &StoreCore, cells: &[RawValue]| {
-            // SAFETY: the call has finished; its function's results are `R`, as `call_resumable`
-            // of a `TypedHandle` made it.
+            // SAFETY: checked values: the call has finished; its function's results are `R`, as
+            // `call_resumable` of a `TypedHandle` made it.
             unsafe { R::load(core, cells) }
         };
         self.resume_with(core, inputs, results)
@@ -109,8 +109,8 @@ impl Suspended {
                 *cell = cell_of(core, *ty, input, || "input").expect("checked above");
             }
         };
-        // SAFETY: the inputs have been checked against the host function's results; only calls made
-        // by `call_async` wait for futures, and those are not resumed here.
+        // SAFETY: checked values: the inputs have been checked against the host function's results;
+        // only calls made by `call_async` wait for futures, and those are not resumed here.
         let resumed = unsafe { core.resume(self.0, inputs, results) };
         match resumed {
             Ok(Outcome::Finished(results)) => Ok(Ok(results)),
@@ -172,11 +172,11 @@ pub(crate) fn call_resumable(
     with_params(core, func, params, results.len(), |core, ty, cells| {
         let params = |_: &StoreCore, to: &mut [RawValue]| to.copy_from_slice(cells);
         let results = |core: &StoreCore, cells: &[RawValue]| {
-            // SAFETY: the call has stored results of the function's type.
+            // SAFETY: checked values: the call has stored results of the function's type.
             unsafe { load_results(core, ty, cells, results) };
         };
-        // SAFETY: `with_params` has checked each parameter's type and store, and there are cells
-        // for parameters and results.
+        // SAFETY: checked values: `with_params` has checked each parameter's type and store, and
+        // there are cells for parameters and results.
         let called = unsafe { core.call_resumable(func, cells.len(), params, results) };
         match called.map_err(error::of_call)? {
             Outcome::Finished(()) => Ok(None),
@@ -195,11 +195,11 @@ impl<P: Cells, R: Cells> TypedHandle<P, R> {
     ) -> Result<Result<R, Suspended>> {
         params.check(core, "argument")?;
         let params = |core: &StoreCore, cells: &mut [RawValue]| params.store_to(core, cells);
-        // SAFETY: the call has stored results of the function's type.
+        // SAFETY: checked values: the call has stored results of the function's type.
         let results = |core: &StoreCore, cells: &[RawValue]| unsafe { R::load(core, cells) };
-        // SAFETY: the function's type was compared in `new`, so the cells are of its parameters'
-        // types, and references are of this store, as checked; there are cells for all parameters
-        // and results.
+        // SAFETY: checked values: the function's type was compared in `new`, so the cells are of
+        // its parameters' types, and references are of this store, as checked; there are cells for
+        // all parameters and results.
         match unsafe { core.call_resumable(self.func(), Self::CELLS, params, results) } {
             Ok(Outcome::Finished(results)) => Ok(Ok(results)),
             Ok(Outcome::Suspended(call)) => Ok(Err(Suspended(call))),
