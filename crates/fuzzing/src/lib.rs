@@ -18,6 +18,7 @@
 //! seeds.
 
 pub mod configs;
+pub mod differential;
 pub mod frames;
 pub mod input;
 pub mod modules;
