@@ -91,11 +91,9 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
     let (required_max, custom_sections) = (bit(), bit() && bit());
     let start = bit();
     let mut without = Vec::new();
-    for (there, words) in [
-        (floats, &["f32", "f64"][..]),
-        (simd, &["v128"]),
-        (memory64, &["memory i64", "table i64"]),
-    ] {
+    for (there, words) in
+        [(floats, &["f32", "f64"][..]), (simd, &["v128"]), (memory64, &["memory i64", "table i64"])]
+    {
         without.extend_from_slice(if there { &[] } else { words });
     }
     Config {
@@ -182,11 +180,19 @@ pub fn module(input: &mut Input<'_>, imports: Imports) -> Option<Vec<u8>> {
 pub fn random(input: &mut Input<'_>, imports: Imports, steps: Option<u32>) -> Option<Vec<u8>> {
     let config = config(&mut input.choices, imports);
     let mut bytes = arbitrary::Unstructured::new(input.rest);
-    let mut module = wasm_smith::Module::new(config, &mut bytes).ok()?;
+    let mut module = wasm_smith::Module::new(config, &mut bytes).map_err(|e| eprintln!("SMITH {e:?}")).ok()?;
     if let Some(steps) = steps {
         module.ensure_termination(steps).ok()?;
     }
-    rewrite(&module.to_bytes(), Rewrite::Supported).ok()
+    rewrite(&module.to_bytes(), Rewrite::Supported).map_err(|e| eprintln!("REWRITE {e:?}")).ok()
+}
+
+/// Writes a module in which a bug was found to the file that the environment variable
+/// `FUZZING_KEEP` names, if there is one.
+pub(crate) fn keep(wasm: &[u8]) {
+    if let Some(path) = std::env::var_os("FUZZING_KEEP") {
+        std::fs::write(&path, wasm).unwrap_or_else(|error| panic!("writing {path:?}: {error}"));
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! The host that all engines' guests have: its functions answer alike, whoever asks.
+//!
+//! Imports are numbered within their kind: wasmi lists them by kind, the others as the module does.
 
 use super::value::{Given, Ty, Value};
 use crate::Choices;
@@ -19,7 +21,7 @@ impl std::error::Error for HostError {}
 /// A call of a host function.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostCall {
-    /// Number of the import.
+    /// Number of the imported function.
     pub import: usize,
     /// With what it was called.
     pub params: Vec<Value>,
@@ -39,6 +41,9 @@ pub struct Answer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     seed: u64,
+    /// Whether the guest is instantiated. Before, no memory is changed: an imported function that is
+    /// the start function is called by the instance in wasmtime, and by the host in ours.
+    pub started: bool,
     /// The calls, in order.
     pub calls: Vec<HostCall>,
 }
@@ -46,7 +51,7 @@ pub struct Host {
 impl Host {
     /// A host that has not been called.
     pub fn new(seed: u64) -> Host {
-        Host { seed, calls: Vec::new() }
+        Host { seed, started: false, calls: Vec::new() }
     }
 
     /// The answer to a call. It depends on what was called, with what, and as which call.
@@ -67,7 +72,7 @@ impl Host {
             self.calls.push(HostCall { import, params });
             return Err(HostError(choices.number() as u32));
         }
-        let poke = choices.number().is_multiple_of(3);
+        let poke = choices.number().is_multiple_of(3) && self.started;
         let poke = poke.then(|| (choices.number() as usize, choices.number() as u8));
         let results = results.iter().map(|&ty| given(ty, &params, &mut choices)).collect();
         self.calls.push(HostCall { import, params });

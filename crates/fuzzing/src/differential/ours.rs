@@ -78,6 +78,7 @@ impl Ours {
             Ok(instance) => instance,
             Err(error) => return Ok(Err(ending(error))),
         };
+        store.data_mut().host.started = true;
         if settings.epochs {
             store.epoch_deadline_suspend();
         }
@@ -148,16 +149,19 @@ impl Ours {
 
 fn imports(store: &mut Store<Data>, module: &Module) -> Result<Vec<Extern>> {
     let mut imports = Vec::new();
-    for (import, ty) in module.imports().enumerate() {
+    let (mut functions, mut globals) = (0.., 0..);
+    for ty in module.imports() {
         imports.push(match ty.ty() {
             ExternType::Func(ty) => {
                 let results: Vec<Ty> = ty.results().iter().copied().map(of_type).collect();
+                let import = functions.next().expect("it has no end");
                 let call = move |caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
                     host_call(caller, import, params, &results, out)
                 };
                 Func::new(&mut *store, ty, call).into()
             }
             ExternType::Global(ty) => {
+                let import = globals.next().expect("it has no end");
                 let value = store.data().host.global(import, of_type(ty.content()));
                 let value = to_val(&mut *store, value)?;
                 Global::new(&mut *store, ty, value)?.into()
@@ -255,7 +259,8 @@ fn ending(error: Error) -> Ending {
             Trap::OutOfFuel => Kind::OutOfFuel,
             Trap::UnreachableCodeReached => Kind::Unreachable,
             Trap::MemoryOutOfBounds => Kind::Memory,
-            Trap::TableOutOfBounds | Trap::UndefinedElement => Kind::Table,
+            Trap::TableOutOfBounds => Kind::Table,
+            Trap::UndefinedElement => Kind::Element,
             Trap::IndirectCallToNull => Kind::Null,
             Trap::BadSignature => Kind::Signature,
             Trap::IntegerDivisionByZero => Kind::DivisionByZero,

@@ -53,6 +53,7 @@ impl Wasmi {
         store.limiter(|data| &mut data.limits);
         let imports = imports(&mut store, &module).map_err(ending)?;
         let instance = Instance::new(&mut store, &module, &imports).map_err(ending)?;
+        store.data_mut().host.started = true;
         Ok(Wasmi { store, instance, exports: exports.clone() })
     }
 
@@ -63,16 +64,19 @@ impl Wasmi {
 
 fn imports(store: &mut Store<Data>, module: &Module) -> Result<Vec<Extern>, Error> {
     let mut imports = Vec::new();
-    for (import, ty) in module.imports().enumerate() {
+    let (mut functions, mut globals) = (0.., 0..);
+    for ty in module.imports() {
         imports.push(match ty.ty() {
             ExternType::Func(ty) => {
                 let results: Vec<Ty> = ty.results().iter().copied().map(of_type).collect();
+                let import = functions.next().expect("it has no end");
                 let call = move |caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
                     host_call(caller, import, params, &results, out)
                 };
                 Func::new(&mut *store, ty.clone(), call).into()
             }
             ExternType::Global(ty) => {
+                let import = globals.next().expect("it has no end");
                 let value = store.data().host.global(import, of_type(ty.content()));
                 let value = to_val(&mut *store, value);
                 Global::new(&mut *store, value, ty.mutability()).into()
@@ -211,11 +215,7 @@ impl Guest for Wasmi {
             let global = instance.get_global(store, &format!("g{i}")).expect("exported");
             of_val(store, &global.get(store))
         });
-        State {
-            memories: memories.collect(),
-            tables: tables.collect(),
-            globals: globals.collect(),
-        }
+        State { memories: memories.collect(), tables: tables.collect(), globals: globals.collect() }
     }
 
     fn host(&self) -> &Host {

@@ -68,22 +68,26 @@ impl Wasmtime {
         }
         let imports = imports(&mut store, &module).map_err(ending)?;
         let instance = Instance::new(&mut store, &module, &imports).map_err(ending)?;
+        store.data_mut().host.started = true;
         Ok(Wasmtime { store, instance, exports: exports.clone(), budget })
     }
 }
 
 fn imports(store: &mut Store<Data>, module: &Module) -> wasmtime::Result<Vec<Extern>> {
     let mut imports = Vec::new();
-    for (import, ty) in module.imports().enumerate() {
+    let (mut functions, mut globals) = (0.., 0..);
+    for ty in module.imports() {
         imports.push(match ty.ty() {
             ExternType::Func(ty) => {
                 let results: Vec<Ty> = ty.results().map(|ty| of_type(&ty)).collect();
+                let import = functions.next().expect("it has no end");
                 let call = move |caller: Caller<'_, Data>, params: &[Val], out: &mut [Val]| {
                     host_call(caller, import, params, &results, out)
                 };
                 Func::new(&mut *store, ty, call).into()
             }
             ExternType::Global(ty) => {
+                let import = globals.next().expect("it has no end");
                 let value = store.data().host.global(import, of_type(ty.content()));
                 let value = to_val(&mut *store, value)?;
                 Global::new(&mut *store, ty, value)?.into()
