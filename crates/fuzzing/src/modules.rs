@@ -96,9 +96,10 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
     {
         without.extend_from_slice(if there { &[] } else { words });
     }
+    // wasm-smith fails where imports alone are as many as there may be, and more are wanted.
+    let imported = if imports == Imports::All { 2 } else { 0 };
     Config {
         available_imports: Some(imports.module(&without)),
-        max_imports: choices.pick(&[0, 3, 8]),
         allow_start_export: start,
         allow_floats: floats,
         allowed_instructions: kinds(choices),
@@ -125,7 +126,9 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
         canonicalize_nans: false,
         max_instructions: choices.pick(&[15, 60, 200, 500]),
         min_funcs: 1,
-        max_funcs: choices.pick(&[3, 8, 20]),
+        max_funcs: FUNCTIONS.len() + choices.pick(&[2, 8, 20]),
+        max_type_size: 10_000,
+        min_types: 1,
         max_types: choices.pick(&[4, 15]),
         max_globals: 10,
         max_tags: 4,
@@ -133,12 +136,12 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
         max_element_segments: 6,
         max_elements: 20,
         min_memories: u32::from(!choices.one_in(4)),
-        max_memories: choices.pick(&[1, 1, 3]),
+        max_memories: imported + choices.pick(&[1, 1, 2]),
         max_memory32_bytes: choices.pick(&[1 << 16, 1 << 18, 1 << 21]),
         max_memory64_bytes: 1 << 18,
         memory_max_size_required: required_max,
         min_tables: u32::from(!choices.one_in(4)),
-        max_tables: 3,
+        max_tables: imported + 2,
         max_table_elements: choices.pick(&[8, 100]),
         table_max_size_required: required_max,
         ..Config::default()
@@ -180,11 +183,11 @@ pub fn module(input: &mut Input<'_>, imports: Imports) -> Option<Vec<u8>> {
 pub fn random(input: &mut Input<'_>, imports: Imports, steps: Option<u32>) -> Option<Vec<u8>> {
     let config = config(&mut input.choices, imports);
     let mut bytes = arbitrary::Unstructured::new(input.rest);
-    let mut module = wasm_smith::Module::new(config, &mut bytes).map_err(|e| eprintln!("SMITH {e:?}")).ok()?;
+    let mut module = wasm_smith::Module::new(config, &mut bytes).ok()?;
     if let Some(steps) = steps {
         module.ensure_termination(steps).ok()?;
     }
-    rewrite(&module.to_bytes(), Rewrite::Supported).map_err(|e| eprintln!("REWRITE {e:?}")).ok()
+    rewrite(&module.to_bytes(), Rewrite::Supported).ok()
 }
 
 /// Writes a module in which a bug was found to the file that the environment variable

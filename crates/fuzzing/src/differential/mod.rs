@@ -134,7 +134,8 @@ pub fn run(data: &[u8]) -> Result<Outcome> {
         None => {
             let steps = input.choices.one_in(2).then_some(STEPS);
             plan.budget = if steps.is_some() { None } else { Some(BUDGET) };
-            modules::random(&mut input, Imports::All, steps)
+            let imports = input.choices.pick(&[Imports::All, Imports::Functions]);
+            modules::random(&mut input, imports, steps)
         }
     };
     let Some(wasm) = wasm else { return Ok(Outcome::default()) };
