@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   input.rs        bytes -> choices and a module           modules.rs   modules at random
-//!   configs.rs      choices -> an engine's settings
+//!   configs.rs      choices -> an engine's settings       threads.rs   futures that change threads
 //!
 //!   translate/      any bytes, any module: an error or code
 //!   differential/   the same results as wasmi and wasmtime
@@ -17,7 +17,12 @@
 //! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
 //! seeds.
 
+pub mod configs;
+pub(crate) mod counters;
 pub mod frames;
 pub mod input;
+pub mod modules;
+pub mod suspend;
+pub mod threads;
 
 pub use input::{Choices, Input};
