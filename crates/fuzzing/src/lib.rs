@@ -17,7 +17,9 @@
 //! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
 //! seeds.
 
+pub mod configs;
 pub mod frames;
 pub mod input;
+pub mod modules;
 
 pub use input::{Choices, Input};
