@@ -48,12 +48,22 @@ pub fn run<R: Send + 'static>(
     panic!("it does not end");
 }
 
-/// Does something on a thread: 0 is this one.
+/// Does something on another thread, which nothing else waits for.
 ///
 /// # Panics
 ///
 /// As `what` does.
-pub fn on<R: Send + 'static>(thread: usize, what: impl FnOnce() -> R + Send + 'static) -> R {
+pub fn elsewhere<R: Send + 'static>(what: impl FnOnce() -> R + Send + 'static) -> R {
+    std::thread::spawn(what).join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Does something on one of the threads: 0 is this one. They are shared by all runs, so it must not
+/// wait for another one of them.
+///
+/// # Panics
+///
+/// As `what` does.
+fn on<R: Send + 'static>(thread: usize, what: impl FnOnce() -> R + Send + 'static) -> R {
     static THREADS: OnceLock<Vec<Sender<Job>>> = OnceLock::new();
     if thread == 0 {
         return what();

@@ -46,8 +46,8 @@ impl Books {
         self.left <= 0
     }
 
-    /// A call was suspended without fuel, which says these. `at_once`: it was carried on behind an
-    /// epoch deadline, and there was none from the start.
+    /// A call was suspended without fuel, which says these. `at_once`: it was to be carried on, and
+    /// there was none from the start.
     pub(crate) fn suspended(&mut self, at_once: bool, required: u64, owed: u64) -> Result<()> {
         let expected = if at_once { 0 } else { (-self.left).max(0) };
         ensure!(i128::from(owed) == expected, "overdraft {owed} instead of {expected}");

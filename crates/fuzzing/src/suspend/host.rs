@@ -15,8 +15,7 @@ use crate::configs::Settings;
 use anyhow::{Context as _, Error, Result, anyhow, ensure};
 use stillframe::{
     AsContextMut, Caller, Extern, ExternType, Func, FuncType, Global, Instance, Memory, Module,
-    Ref, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Table, Trap,
-    Val,
+    Ref, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Table, Trap, Val,
 };
 
 /// More fuel than any guest takes.
@@ -41,6 +40,8 @@ pub(super) struct Host {
     pub(super) books: Books,
     /// The calls from the host into wasm that run, outermost first.
     pub(super) modes: Vec<Mode>,
+    /// Whether an epoch callback is asked that has not been replaced.
+    pub(super) is_asked: bool,
     /// How much more may happen.
     pub(super) left: u32,
     limits: StoreLimits,
@@ -127,6 +128,7 @@ impl Host {
             current: 0,
             books: Books::default(),
             modes: Vec::new(),
+            is_asked: false,
             left: 300,
             limits: StoreLimitsBuilder::new().memory_size(4 << 20).table_elements(10_000).build(),
             failure: None,

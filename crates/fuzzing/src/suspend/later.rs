@@ -23,12 +23,14 @@ pub(super) async fn run(
     guest: Guest,
     mut choices: Choices<'static>,
 ) -> Result<(Vec<Run>, Outcome)> {
-    // In one guest of eight, one of the calls is dropped after some polls.
+    // In one guest of four, one of the calls is dropped after some polls.
     let cancelled =
-        choices.one_in(8).then(|| (choices.below(guest.calls + 1), choices.below(20) as u64));
+        choices.one_in(4).then(|| (choices.below(guest.calls + 1), choices.below(4) as u64));
     let mut outside = choices_of(choices.number());
     let host = Host::new(guest.settings.clone(), guest.seed, Some(choices), 1, guest.calls);
     let mut store = host::store(&guest.cut, host);
+    // So that nothing else carries its calls on.
+    store.data_mut().lanes[0].is_running = true;
     let engine = guest.cut.engine().clone();
     let imports = host::imports(&mut store.as_context_mut(), &guest.cut, 0, func)?;
     prepare(&mut store.as_context_mut())?;

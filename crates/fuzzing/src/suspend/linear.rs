@@ -60,8 +60,7 @@ pub(super) fn run(mut input: Input<'_>) -> Result<Outcome> {
     let settings = Settings { fuel: true, ..Settings::choose(&mut input.choices) };
     let seed = input.choices.number();
     let (a, b) = (costs(&mut input.choices, kinds), costs(&mut input.choices, kinds));
-    let both: Costs =
-        a.iter().zip(&b).map(|((name, a), (_, b))| (name.clone(), a + b)).collect();
+    let both: Costs = a.iter().zip(&b).map(|((name, a), (_, b))| (name.clone(), a + b)).collect();
     let Some(wasm) = wasm(&mut input) else { return Ok(Outcome::default()) };
     let engines = [engine(&settings, &a)?, engine(&settings, &b)?, engine(&settings, &both)?];
     let mut modules = Vec::new();

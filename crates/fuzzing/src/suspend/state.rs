@@ -3,9 +3,7 @@
 use super::host::Host;
 use super::values::show;
 use anyhow::{Context as _, Error, Result, ensure};
-use stillframe::{
-    Extern, Instance, Store, Trap, UncaughtException, Val,
-};
+use stillframe::{Extern, Instance, Store, Trap, UncaughtException, Val};
 
 /// The results of a call, or what it ended in.
 pub(super) type Ending = Result<Vec<String>, String>;

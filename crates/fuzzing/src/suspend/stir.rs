@@ -35,7 +35,7 @@ pub(super) fn stir(store: &mut StoreContextMut<'_, Host>) -> Result<()> {
         8 => add_fuel(store, 1)?,
         9 => {
             let suspended = store.suspended_backtraces();
-            format!("{suspended:?}");
+            std::hint::black_box(format!("{suspended:?}"));
         }
         10 => {
             for frame in store.frames() {
@@ -86,7 +86,16 @@ fn epoch_callback(store: &mut StoreContextMut<'_, Host>) {
 fn asked(store: &mut StoreContextMut<'_, Host>) -> Result<UpdateDeadline> {
     charge(store)?;
     store.data_mut().seen.callbacks += 1;
+    // Wasm that reaches a deadline while a callback is asked traps, unless there is another action.
+    let replaced = store.data_mut().choices.one_in(2);
+    match replaced {
+        true if store.data().runs_plainly() => epoch_callback(store),
+        true => epoch_action(store),
+        false => {}
+    }
+    let before = std::mem::replace(&mut store.data_mut().is_asked, !replaced);
     stir(store)?;
+    store.data_mut().is_asked = before;
     if store.data().left == 0 {
         return Ok(UpdateDeadline::Continue(FAR));
     }
@@ -157,7 +166,8 @@ pub(super) fn before_resuming(store: &mut StoreContextMut<'_, Host>) -> Result<(
 
 /// Carries on the call of another instance.
 fn advance_another(store: &mut StoreContextMut<'_, Host>) -> Result<()> {
-    if store.data().modes.len() >= NESTING || store.data().modes.contains(&Mode::Async) {
+    let host = store.data();
+    if host.modes.len() >= NESTING || host.modes.contains(&Mode::Async) || host.is_asked {
         return Ok(());
     }
     let Some(lane) = another(store) else { return Ok(()) };
@@ -185,8 +195,8 @@ fn drop_another(store: &mut StoreContextMut<'_, Host>) -> Result<()> {
     store.data_mut().lanes[lane].is_abandoned = true;
     store.data_mut().seen.dropped += 1;
     let host = store.data_mut();
-    let (thread, inner_first) = (host.choices.below(4), host.choices.one_in(2));
-    task.drop_on(store.as_context_mut(), thread, inner_first)
+    let (elsewhere, inner_first) = (host.choices.one_in(3), host.choices.one_in(2));
+    task.drop_on(store.as_context_mut(), elsewhere, inner_first)
 }
 
 /// The first step of a task, or the next one.

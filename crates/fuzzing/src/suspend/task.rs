@@ -59,7 +59,7 @@ impl Task {
         let called = enter(store, lane, Mode::Resumable, |store| {
             func.call_resumable(store.as_context_mut(), &args, &mut results)
         })?;
-        task.went(store, called, results, false)
+        task.went(store, called, results, Some(true))
     }
 
     /// Carries it on, to its next stop.
@@ -72,8 +72,8 @@ impl Task {
         }
         let inputs = self.inputs(store, &call)?;
         call = refusals(store, call, inputs.as_deref().unwrap_or_default(), &mut results)?;
-        let (mut owed, was_interrupted) = (0, matches!(call, ResumableCall::Interrupted(_)));
-        let mut pays = false;
+        let is_host = matches!(call, ResumableCall::HostTrap(_));
+        let (mut owed, mut pays) = (0, false);
         if let ResumableCall::OutOfFuel(call) = &call {
             owed = call.overdraft();
             let required = call.required_fuel();
@@ -83,15 +83,13 @@ impl Task {
             }
             pays = store.data().books.left() >= required;
         }
-        let at_once = was_interrupted && store.data().books.is_empty();
         if pays {
             store.data_mut().books.resumed(owed);
         }
         let inputs = inputs.unwrap_or_default();
         let lane = self.lane;
-        let resumed = enter_resumed(store, lane, pays, |store| {
-            resume(store, call, &inputs, &mut results)
-        })?;
+        let resumed =
+            enter_resumed(store, lane, pays, |store| resume(store, call, &inputs, &mut results))?;
         match resumed {
             Resumed::Refused(call, ResumeRefused::NotEnoughFuel { required, available }) => {
                 ensure!(!pays, "refused with {available} units of {required}");
@@ -103,29 +101,29 @@ impl Task {
             }
             Resumed::Refused(_, reason) => bail!("refused: {reason}"),
             Resumed::Went(called) => {
-                for handle in &handles {
-                    ensure!(!handle.is_valid(&*store), "{handle:?} is valid behind its call");
-                    store.data_mut().seen.frames += 1;
-                }
-                self.went(store, called, results, at_once)
+                let moved = moved(store, &handles)?;
+                // A checkpoint is tested again, and may stop the call for another reason.
+                let may_stay = !is_host && called.as_ref().is_ok_and(is_at_checkpoint);
+                ensure!(moved != Some(false) || may_stay, "it is over, and its frames are valid");
+                self.went(store, called, results, moved)
             }
         }
     }
 
-    /// A call has come back.
+    /// A call has come back. `moved`: whether it has executed anything, if that is known.
     fn went(
         mut self,
         store: &mut StoreContextMut<'_, Host>,
         called: Result<ResumableCall, Error>,
         results: Vec<Val>,
-        at_once: bool,
+        moved: Option<bool>,
     ) -> Result<Step> {
         check(store.data_mut())?;
         let ended = match called {
             Ok(ResumableCall::Finished) => Ok(show_all(store, self.lane, &results)),
             Err(error) => store.data_mut().ended(&error),
             Ok(call) => {
-                self.stopped(store, call, results, at_once)?;
+                self.stopped(store, call, results, moved)?;
                 return Ok(Step::Stopped(self));
             }
         };
@@ -142,7 +140,7 @@ impl Task {
         store: &mut StoreContextMut<'_, Host>,
         call: ResumableCall,
         results: Vec<Val>,
-        at_once: bool,
+        moved: Option<bool>,
     ) -> Result<()> {
         let mut escaped = None;
         let host = store.data_mut();
@@ -156,7 +154,10 @@ impl Task {
             }
             ResumableCall::OutOfFuel(call) => {
                 host.seen.out_of_fuel += 1;
-                let at_once = at_once && call.overdraft() == 0;
+                let at_once = match moved {
+                    Some(moved) => !moved,
+                    None => call.overdraft() == 0,
+                };
                 host.books.suspended(at_once, call.required_fuel(), call.overdraft())?;
             }
             ResumableCall::Interrupted(_) => host.seen.interrupted += 1,
@@ -170,11 +171,11 @@ impl Task {
         Ok(())
     }
 
-    /// Drops it, on this thread. Its frames are gone then.
+    /// Drops it, here or on another thread. Its frames are gone then.
     pub(super) fn drop_on(
         self,
         store: StoreContextMut<'_, Host>,
-        thread: usize,
+        elsewhere: bool,
         inner_first: bool,
     ) -> Result<()> {
         let mut frames = self.frames;
@@ -182,7 +183,10 @@ impl Task {
             frames.reverse();
         }
         let handles: Vec<_> = frames.iter().flat_map(|frame| frame.handles.clone()).collect();
-        threads::on(thread, move || drop(frames));
+        match elsewhere {
+            true => threads::elsewhere(move || drop(frames)),
+            false => drop(frames),
+        }
         let mut handles = handles.iter();
         ensure!(!handles.any(|handle| handle.is_valid(&store)), "a dropped call's frame is valid");
         Ok(())
@@ -202,6 +206,21 @@ impl Task {
         let ty = call.host_func().ty(&*store);
         Ok(Some(values(store, self.lane, number, ty.results())))
     }
+}
+
+/// Whether a call has gone on whose frames these were, if it had any.
+fn moved(store: &mut StoreContextMut<'_, Host>, handles: &[FrameHandle]) -> Result<Option<bool>> {
+    let Some(first) = handles.first() else { return Ok(None) };
+    let is_valid = first.is_valid(&*store);
+    for handle in handles {
+        ensure!(handle.is_valid(&*store) == is_valid, "some frames of a call are valid");
+    }
+    store.data_mut().seen.frames += u64::from(!is_valid);
+    Ok(Some(!is_valid))
+}
+
+fn is_at_checkpoint(call: &ResumableCall) -> bool {
+    matches!(call, ResumableCall::OutOfFuel(_) | ResumableCall::Interrupted(_))
 }
 
 /// As [`enter`]; what a call owes has been taken off the books already, and not from the store.
@@ -326,16 +345,16 @@ fn refusals(
 /// Looks at a suspended call, and takes handles of some of its frames.
 fn look(store: &mut StoreContextMut<'_, Host>, call: &ResumableCall) -> Result<Vec<FrameHandle>> {
     if !store.data_mut().choices.one_in(3) {
-        return Ok(Vec::new());
+        return Ok(call.frames(&*store)?.take(1).collect());
     }
     let mut handles = Vec::new();
     for frame in call.frames(&*store)?.take(6) {
         frame.source(&*store)?;
         for local in frame.locals(&*store)? {
-            format!("{local:?}");
+            std::hint::black_box(format!("{local:?}"));
         }
         for operand in frame.operands(&*store)? {
-            format!("{operand:?}");
+            std::hint::black_box(format!("{operand:?}"));
         }
         handles.push(frame);
     }
