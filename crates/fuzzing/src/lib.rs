@@ -22,6 +22,7 @@ pub(crate) mod counters;
 pub mod frames;
 pub mod input;
 pub mod modules;
+pub(crate) mod panics;
 pub mod suspend;
 pub mod threads;
 
