@@ -110,3 +110,10 @@ pub fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
     let words = (0..len.div_ceil(8)).map(|_| choices.number().to_le_bytes());
     words.flatten().take(len).collect()
 }
+
+/// The seeds of a test: so many, from 0 on, or from the number in the environment variable
+/// `FUZZING_SEEDS` on.
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    let start = std::env::var("FUZZING_SEEDS").map_or(0, |start| start.parse().expect("a number"));
+    start..start + count
+}

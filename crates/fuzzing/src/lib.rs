@@ -19,6 +19,7 @@
 
 pub mod configs;
 pub(crate) mod counters;
+pub mod differential;
 pub mod frames;
 pub mod input;
 pub mod modules;

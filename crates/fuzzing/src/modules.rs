@@ -12,26 +12,26 @@ use crate::input::{Choices, Input};
 use wasm_smith::{Config, InstructionKind, InstructionKinds};
 use wasmparser::{Validator, WasmFeatures};
 
-/// The functions that modules can import. Their types are what matters.
-const FUNCTIONS: &str = r#"
-    (import "host" "a" (func))
-    (import "host" "b" (func (param i32) (result i32)))
-    (import "host" "c" (func (param i64 f32) (result f64)))
-    (import "host" "d" (func (param v128) (result v128 i32)))
-    (import "host" "e" (func (param externref funcref) (result externref)))
-    (import "host" "f" (func (result funcref i64)))
-    (import "host" "g" (func (param f64 f64 i32 i64 i64 i64 i32 i32 i32) (result i64 f32 f64 i32)))"#;
-
-/// The objects that modules can import.
-const OBJECTS: &str = r#"
-    (import "host" "i" (global i32))
-    (import "host" "j" (global (mut i64)))
-    (import "host" "k" (global f64))
-    (import "host" "l" (global externref))
-    (import "host" "m" (memory 1 3))
-    (import "host" "n" (memory i64 1 2))
-    (import "host" "t" (table 4 20 funcref))
-    (import "host" "u" (table i64 2 8 externref))"#;
+/// What modules can import, all from `host`. The types are what matters.
+const FUNCTIONS: [&str; 7] = [
+    "(func)",
+    "(func (param i32) (result i32))",
+    "(func (param i64 f32) (result f64))",
+    "(func (param v128) (result v128 i32))",
+    "(func (param externref funcref) (result externref))",
+    "(func (result funcref i64))",
+    "(func (param f64 f64 i32 i64 i64 i64 i32 i32 i32) (result i64 f32 f64 i32))",
+];
+const OBJECTS: [&str; 8] = [
+    "(global i32)",
+    "(global (mut i64))",
+    "(global f64)",
+    "(global externref)",
+    "(memory 1 3)",
+    "(memory i64 1 2)",
+    "(table 4 20 funcref)",
+    "(table i64 2 8 externref)",
+];
 
 /// What random modules may import, always from `host`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,10 +43,14 @@ pub enum Imports {
 }
 
 impl Imports {
-    /// The module whose imports they are.
-    fn module(self) -> Vec<u8> {
-        let objects = if self == Imports::All { OBJECTS } else { "" };
-        wat::parse_str(format!("(module {FUNCTIONS} {objects})")).expect("a valid module")
+    /// A module that imports them, but for those in which one of these words occurs.
+    fn module(self, without: &[&str]) -> Vec<u8> {
+        let objects = if self == Imports::All { &OBJECTS[..] } else { &[] };
+        let all = FUNCTIONS.iter().chain(objects);
+        let fit = all.filter(|import| !without.iter().any(|word| import.contains(word)));
+        let import = |(i, import)| format!("(import \"host\" \"{i}\" {import})");
+        let imports: String = fit.enumerate().map(import).collect();
+        wat::parse_str(format!("(module {imports})")).expect("a valid module")
     }
 }
 
@@ -83,12 +87,19 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
     let (simd, floats, exceptions, threads) = (bit(), bit(), bit(), bit());
     // The rest of the features are rarely off: they are small, or much depends on them.
     let (memory64, tail_calls, extended_const) = (bit(), bit(), bit());
-    let (relaxed, bulk, references) = (bit(), bit() || bit(), bit() || bit());
+    let (relaxed, bulk) = (bit(), bit() || bit());
     let (required_max, custom_sections) = (bit(), bit() && bit());
     let start = bit();
+    let mut without = Vec::new();
+    for (there, words) in
+        [(floats, &["f32", "f64"][..]), (simd, &["v128"]), (memory64, &["memory i64", "table i64"])]
+    {
+        without.extend_from_slice(if there { &[] } else { words });
+    }
+    // wasm-smith fails where imports alone are as many as there may be, and more are wanted.
+    let imported = if imports == Imports::All { 2 } else { 0 };
     Config {
-        available_imports: Some(imports.module()),
-        max_imports: choices.pick(&[0, 3, 8]),
+        available_imports: Some(imports.module(&without)),
         allow_start_export: start,
         allow_floats: floats,
         allowed_instructions: kinds(choices),
@@ -103,7 +114,8 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
         tail_call_enabled: tail_calls,
         extended_const_enabled: extended_const,
         bulk_memory_enabled: bulk,
-        reference_types_enabled: references,
+        // Without, wasm-smith 0.263 panics at passive element segments.
+        reference_types_enabled: true,
         // What is not supported.
         gc_enabled: false,
         compact_imports_enabled: false,
@@ -114,7 +126,9 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
         canonicalize_nans: false,
         max_instructions: choices.pick(&[15, 60, 200, 500]),
         min_funcs: 1,
-        max_funcs: choices.pick(&[3, 8, 20]),
+        max_funcs: FUNCTIONS.len() + choices.pick(&[2, 8, 20]),
+        max_type_size: 10_000,
+        min_types: 1,
         max_types: choices.pick(&[4, 15]),
         max_globals: 10,
         max_tags: 4,
@@ -122,12 +136,12 @@ pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
         max_element_segments: 6,
         max_elements: 20,
         min_memories: u32::from(!choices.one_in(4)),
-        max_memories: choices.pick(&[1, 1, 3]),
+        max_memories: imported + choices.pick(&[1, 1, 2]),
         max_memory32_bytes: choices.pick(&[1 << 16, 1 << 18, 1 << 21]),
         max_memory64_bytes: 1 << 18,
         memory_max_size_required: required_max,
         min_tables: u32::from(!choices.one_in(4)),
-        max_tables: if references { 3 } else { 1 },
+        max_tables: imported + 2,
         max_table_elements: choices.pick(&[8, 100]),
         table_max_size_required: required_max,
         ..Config::default()
@@ -174,6 +188,14 @@ pub fn random(input: &mut Input<'_>, imports: Imports, steps: Option<u32>) -> Op
         module.ensure_termination(steps).ok()?;
     }
     rewrite(&module.to_bytes(), Rewrite::Supported).ok()
+}
+
+/// Writes a module in which a bug was found to the file that the environment variable
+/// `FUZZING_KEEP` names, if there is one.
+pub(crate) fn keep(wasm: &[u8]) {
+    if let Some(path) = std::env::var_os("FUZZING_KEEP") {
+        std::fs::write(&path, wasm).unwrap_or_else(|error| panic!("writing {path:?}: {error}"));
+    }
 }
 
 #[cfg(test)]

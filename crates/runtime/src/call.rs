@@ -243,6 +243,7 @@ impl StoreCore {
         go: impl FnOnce(*const VMRuntimeLimits) -> Status,
     ) -> Result<Left, CallError> {
         self.before_wasm();
+        self.limit_overdraft();
         let limits: *const VMRuntimeLimits = &*self.limits;
         let mut state = CallState {
             limits,

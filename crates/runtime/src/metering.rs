@@ -23,6 +23,10 @@ use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use stillframe_abi::Trap;
 
+/// The most units by which a store can be overdrawn. What wasm can execute from its entry to its
+/// first checkpoint is less than 2^62 units, whatever they cost, so that the counter cannot wrap.
+const OVERDRAFT_MAX: i64 = 1 << 62;
+
 /// Called at the epoch deadline.
 pub type EpochCallback = Box<dyn FnMut(&mut StoreCore) -> Result<EpochAnswer> + Send + Sync>;
 
@@ -106,10 +110,23 @@ impl StoreCore {
     /// Splits `fuel` into what wasm can spend and the reserve.
     #[inline]
     fn put_in_hand(&mut self, fuel: u64) {
-        let in_hand = fuel.min(self.fuel_in_hand_max());
+        // Who sets the fuel does not begin a new slice, or a host function that tops it up would keep
+        // a call from yielding.
+        let until_yield = self.fuel_slice.map_or(u64::MAX, |_| self.until_yield());
+        let in_hand = fuel.min(self.fuel_in_hand_max()).min(until_yield);
         self.fuel_reserve = fuel - in_hand;
         self.limits.fuel_consumed.set(-(in_hand as i64));
-        self.fuel_until_yield = self.fuel_slice.map_or(u64::MAX, NonZeroU64::get) - in_hand;
+        self.fuel_until_yield = until_yield - in_hand;
+    }
+
+    /// Units until asynchronous calls yield, those in hand included.
+    #[inline]
+    fn until_yield(&self) -> u64 {
+        let consumed = self.limits.fuel_consumed.get();
+        match u64::try_from(consumed) {
+            Ok(overdrawn) => self.fuel_until_yield.saturating_sub(overdrawn),
+            Err(_) => self.fuel_until_yield.saturating_add(consumed.unsigned_abs()),
+        }
     }
 
     /// The fuel that is left, in units; 0 if it is overdrawn.
@@ -135,7 +152,20 @@ impl StoreCore {
         self.fuel_until_yield = slice.map_or(u64::MAX, NonZeroU64::get);
         // What is in hand is cut to the new size; an overdraft stays one.
         if self.fuel_counter() <= 0 {
-            self.put_in_hand(self.fuel());
+            let fuel = self.fuel();
+            self.limits.fuel_consumed.set(0);
+            self.put_in_hand(fuel);
+        }
+    }
+
+    /// Keeps an overdraft from growing for ever by calls that never meet a checkpoint. What is
+    /// beyond the limit nobody owes any more; it was consumed all the same.
+    #[inline]
+    pub(crate) fn limit_overdraft(&mut self) {
+        let beyond = self.limits.fuel_consumed.get().saturating_sub(OVERDRAFT_MAX);
+        if beyond > 0 {
+            self.limits.fuel_consumed.set(OVERDRAFT_MAX);
+            self.fuel_account = self.fuel_account.wrapping_add(beyond as u64);
         }
     }
 

@@ -1,5 +1,6 @@
 //! `call_async` and asynchronous host functions: under a plain executor, and under tokio.
 
+use crate::yields::counting;
 use crate::{panic_of, text};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -8,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use stillframe::{
-    Caller, Config, Engine, Extern, Func, FuncType, Instance, Linker, Module, OperatorCosts,
-    ResumableCall, Store, Trap, TypedFunc, UpdateDeadline, Val, ValType, WasmBacktrace, bail,
+    Caller, Config, Engine, Extern, Func, FuncType, Instance, Linker, Module, ResumableCall, Store,
+    Trap, TypedFunc, Val, ValType, WasmBacktrace, bail,
 };
 
 /// Polls a future until it is ready, and says how often it was pending. It must have woken its
 /// waker each time.
-fn block_on<F: Future>(future: F) -> (F::Output, u32) {
+pub(crate) fn block_on<F: Future>(future: F) -> (F::Output, u32) {
     struct Woken(AtomicU32);
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {
@@ -257,161 +258,6 @@ fn a_plain_call_below_an_asynchronous_one_cannot_wait() {
     let instance = linker.instantiate(&mut store, &module).unwrap();
     let run = instance.get_typed_func::<(), i32>(&mut store, "run").unwrap();
     assert_eq!(block_on(run.call_async(&mut store, ())).0.unwrap(), 1);
-}
-
-/// Counts up to its parameter.
-const COUNT: &str = r#"
-    (module (func (export "count") (param i32) (result i32) (local i32)
-        (loop $again
-            (local.set 1 (i32.add (local.get 1) (i32.const 1)))
-            (br_if $again (i32.lt_u (local.get 1) (local.get 0))))
-        (local.get 1)))
-"#;
-/// Entering; four operators of the addition and four of the branch in each turn; `local.get`.
-const COUNT_FUEL: fn(u64) -> u64 = |turns| 1 + 8 * turns + 1;
-
-fn counting(config: &mut Config) -> (Store<u64>, TypedFunc<i32, i32>) {
-    let engine = Engine::new(config).unwrap();
-    let module = Module::new(&engine, COUNT).unwrap();
-    let mut store = Store::new(&engine, 0);
-    let instance = Instance::new(&mut store, &module, &[]).unwrap();
-    let count = instance.get_typed_func(&mut store, "count").unwrap();
-    (store, count)
-}
-
-#[test]
-fn fuel_yields_at_each_interval_and_costs_the_same() {
-    // With epochs too, fuel is given out in pieces of its own.
-    let intervals = [1, 7, 8, 9, 100, 1000, 1_000_000];
-    for (interval, epochs) in intervals.map(|i| [(i, false), (i, true)]).concat() {
-        let (mut store, count) =
-            counting(Config::new().consume_fuel(true).epoch_interruption(epochs));
-        store.set_epoch_deadline(1);
-        store.fuel_async_yield_interval(Some(interval)).unwrap();
-        store.set_fuel(10_000).unwrap();
-        assert_eq!(store.get_fuel().unwrap(), 10_000);
-        let (counted, pending) = block_on(count.call_async(&mut store, 500));
-        assert_eq!(counted.unwrap(), 500);
-        assert_eq!(10_000 - store.get_fuel().unwrap(), COUNT_FUEL(500));
-        // By hand: a checkpoint at the function's entry and one in each turn. It goes on if a unit
-        // is in hand; else it yields, and an interval is in hand.
-        let (mut in_hand, mut yields) = (interval as i64, 0);
-        for cost in std::iter::once(1).chain([8; 500]) {
-            if in_hand < 1 {
-                (in_hand, yields) = (interval as i64, yields + 1);
-            }
-            in_hand -= cost;
-        }
-        assert_eq!(pending, yields, "an interval of {interval}");
-    }
-}
-
-/// How often a guest yields at each 200,000 units, where fuel is given out in smaller slices, to see
-/// epochs, and where it is not.
-fn yields_with_and_without_epochs(
-    costs: &OperatorCosts,
-    name: &str,
-    argument: i32,
-    leaves: usize,
-) -> [usize; 2] {
-    const GUEST: &str = r#"(module
-        (memory 16)
-        (func (export "leaf") (param i32) (drop (i32.add (local.get 0) (i32.const 1))))
-        (func $count (export "count") (param i32)
-            (loop $again
-                (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
-                (br_if $again (local.get 0))))
-        (func (export "fill") (param i32)
-            (call $count (local.get 0))
-            (memory.fill (i32.const 0) (i32.const 1) (i32.const 180000))))"#;
-    [false, true].map(|epochs| {
-        let mut config = Config::new();
-        config.consume_fuel(true).epoch_interruption(epochs).operator_costs(costs.clone());
-        let engine = Engine::new(&config).unwrap();
-        let module = Module::new(&engine, GUEST).unwrap();
-        let mut store = Store::new(&engine, ());
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let mut func = |name| instance.get_typed_func::<i32, ()>(&mut store, name).unwrap();
-        let (leaf, run) = (func("leaf"), func(name));
-        store.set_fuel(1 << 40).unwrap();
-        // Past the deadline, these take what they consume from a slice that is empty.
-        (0..leaves).for_each(|i| leaf.call(&mut store, i as i32).unwrap());
-        store.set_epoch_deadline(1);
-        store.fuel_async_yield_interval(Some(200_000)).unwrap();
-        let (done, pending) = block_on(run.call_async(&mut store, argument));
-        done.unwrap();
-        pending as usize
-    })
-}
-
-#[test]
-fn yields_are_where_they_are_without_epochs() {
-    let costs = OperatorCosts::default();
-    // 6 units a round: at 200,000 and 400,000; the end is at 600,001, the last checkpoint before.
-    assert_eq!(yields_with_and_without_epochs(&costs, "count", 100_000, 0), [2, 2]);
-    assert_eq!(yields_with_and_without_epochs(&costs, "count", 100_000, 1000), [2, 2]);
-    // 60,000 and the bytes are less than 200,000 by themselves, and more together.
-    assert_eq!(yields_with_and_without_epochs(&costs, "fill", 10_000, 0), [1, 1]);
-    // Three rounds of 70,000 pass an interval: each leaves a slice overdrawn.
-    let mut costs = OperatorCosts::default();
-    costs.set("i32.sub", 70_000 - 5).unwrap();
-    assert_eq!(yields_with_and_without_epochs(&costs, "count", 1000, 0), [333, 333]);
-}
-
-#[test]
-fn running_out_of_fuel_is_an_error_after_the_last_yield() {
-    let (mut store, count) = counting(Config::new().consume_fuel(true));
-    store.fuel_async_yield_interval(Some(100)).unwrap();
-    store.set_fuel(1000).unwrap();
-    let (counted, pending) = block_on(count.call_async(&mut store, 500));
-    let error = counted.unwrap_err();
-    assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
-    assert!(error.is::<WasmBacktrace>());
-    assert!((8..=9).contains(&pending), "{pending}");
-    assert_eq!(store.get_fuel().unwrap(), 0);
-    assert!(text(store.fuel_async_yield_interval(Some(0))).contains("0 units"));
-    // Without the interval it does not yield; nor do other calls with one.
-    store.set_fuel(10_000).unwrap();
-    assert_eq!(count.call(&mut store, 500).unwrap(), 500);
-    store.fuel_async_yield_interval(None).unwrap();
-    let (counted, pending) = block_on(count.call_async(&mut store, 500));
-    assert_eq!((counted.unwrap(), pending), (500, 0));
-    assert_eq!(store.get_fuel().unwrap(), 10_000 - 2 * COUNT_FUEL(500));
-}
-
-#[test]
-fn epochs_yield() {
-    let (mut store, count) = counting(Config::new().epoch_interruption(true));
-    // The deadline has passed and stays: each checkpoint yields, one at each turn.
-    store.epoch_deadline_suspend();
-    let (counted, pending) = block_on(count.call_async(&mut store, 10));
-    // The function's entry is a checkpoint too.
-    assert_eq!((counted.unwrap(), pending), (10, 11));
-    // With a new deadline each time it yields once.
-    store.epoch_deadline_async_yield_and_update(1);
-    let (counted, pending) = block_on(count.call_async(&mut store, 10));
-    assert_eq!((counted.unwrap(), pending), (10, 1));
-    // The callback can say so too.
-    store.set_epoch_deadline(0);
-    store.epoch_deadline_callback(|mut store| {
-        *store.data_mut() += 1;
-        Ok(match *store.data() {
-            1..=3 => UpdateDeadline::Yield(0),
-            4 => UpdateDeadline::Continue(0),
-            _ => UpdateDeadline::Yield(1),
-        })
-    });
-    let (counted, pending) = block_on(count.call_async(&mut store, 10));
-    assert_eq!((counted.unwrap(), pending, *store.data()), (10, 4, 5));
-    // A plain call cannot yield.
-    store.set_epoch_deadline(0);
-    let error = count.call(&mut store, 10).unwrap_err();
-    assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
-    // A trap stays one.
-    store.set_epoch_deadline(0);
-    store.epoch_deadline_trap();
-    let error = block_on(count.call_async(&mut store, 10)).0.unwrap_err();
-    assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod references;
 mod resources;
 mod resumable;
 mod stores;
+mod yields;
 
 use stillframe::{Engine, Instance, Module, Store};
 

@@ -248,6 +248,34 @@ fn what_was_consumed_is_known_whatever_was_set_and_added() {
 }
 
 #[test]
+fn calls_that_meet_no_checkpoint_cannot_make_fuel_of_their_debts() {
+    let mut costs = OperatorCosts::default();
+    costs.set("i32.add", u32::MAX).unwrap();
+    let engine = Engine::new(Config::new().consume_fuel(true).operator_costs(costs)).unwrap();
+    let adds = "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(240);
+    let wat = format!(
+        r#"(module (func (export "leaf") (param i32) {adds}) (func (export "loop") (loop)))"#
+    );
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat).unwrap(), &[]).unwrap();
+    let leaf = instance.get_typed_func::<i32, ()>(&mut store, "leaf").unwrap();
+    let each = 1 + 240 * (u64::from(u32::MAX) + 3);
+    // Twice what an `i64` can count.
+    let calls = u64::MAX / each + 10;
+    for _ in 0..calls {
+        leaf.call(&mut store, 0).unwrap();
+    }
+    assert_eq!(store.get_fuel().unwrap(), 0);
+    assert_eq!(store.fuel_consumed().unwrap(), each.wrapping_mul(calls));
+    let error = instance.get_typed_func::<(), ()>(&mut store, "loop").unwrap();
+    let error = error.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
+    // What a store can owe is less than what can be added.
+    store.add_fuel(1 << 63).unwrap();
+    assert!(store.get_fuel().unwrap() > 0);
+}
+
+#[test]
 fn a_deadline_is_seen_however_small_the_pieces_of_fuel_are() {
     let mut config = Config::new();
     let (mut store, instance) = metered(config.consume_fuel(true).epoch_interruption(true), |_| ());

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Builds the fuzz targets, writes the seeds, and runs each target for so many seconds, several at a
+# time; says of each how many inputs were executed. Fails if one of them found something.
+#
+#   fuzz/run.sh [--seconds N] [--jobs N] [--build] [TARGET ...]
+#
+# Logs are in fuzz/target/logs, what was found in fuzz/artifacts.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+seconds=60
+jobs=$(nproc)
+build_only=
+targets=()
+while (($#)); do
+    case $1 in
+    --seconds) seconds=$2 && shift 2 ;;
+    --jobs) jobs=$2 && shift 2 ;;
+    --build) build_only=yes && shift ;;
+    -*)
+        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+        exit 2
+        ;;
+    *) targets+=("$1") && shift ;;
+    esac
+done
+((${#targets[@]})) || targets=(translate differential suspend frames artifact api)
+
+# Coverage without a sanitizer needs no nightly compiler.
+cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz@0.13.2
+cargo fuzz build --sanitizer none
+[[ -z $build_only ]] || exit 0
+
+# In the workspace's own configuration, so that CI compiles nothing again.
+(cd .. && cargo run --quiet --locked --package stillframe-fuzzing --example seeds -- fuzz/corpus)
+
+mkdir -p target/logs
+run() {
+    local target=$1 log=target/logs/$1.log
+    mkdir -p "artifacts/$target"
+    # A minute for one input is a hang, and 4 GiB an explosion.
+    if cargo fuzz run --sanitizer none "$target" -- \
+        -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -max_len=65536 \
+        -print_final_stats=1 >"$log" 2>&1; then
+        echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs," \
+            "$(find "corpus/$target" -type f | wc -l) in the corpus"
+    else
+        echo "$target: FAILED" && tail -n 40 "$log"
+        return 1
+    fi
+}
+export -f run
+export seconds
+printf '%s\n' "${targets[@]}" | xargs --max-procs="$jobs" --replace bash -c 'run {}'
