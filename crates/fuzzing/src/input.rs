@@ -8,6 +8,7 @@
 //!
 //! So that modules of test suites can be seeds, and whatever a fuzzer makes of bytes is an input.
 
+use std::borrow::Cow;
 use wasm_smith::Config;
 
 /// How many bytes of an input are choices.
@@ -49,7 +50,9 @@ impl<'a> Input<'a> {
 /// them; then random ones that depend on all of these.
 #[derive(Clone, Debug)]
 pub struct Choices<'a> {
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
+    /// How many of the bytes have been used.
+    used: usize,
     state: u64,
 }
 
@@ -59,7 +62,12 @@ impl<'a> Choices<'a> {
         let state = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         });
-        Choices { bytes, state }
+        Choices { bytes: Cow::Borrowed(bytes), used: 0, state }
+    }
+
+    /// The same choices, for what outlives the input: a store's data, a thread.
+    pub fn into_owned(self) -> Choices<'static> {
+        Choices { bytes: Cow::Owned(self.bytes.into_owned()), ..self }
     }
 
     /// A random number.
@@ -74,9 +82,9 @@ impl<'a> Choices<'a> {
 
     /// A number below this one, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
-        let chosen = match self.bytes.split_first() {
-            Some((&byte, rest)) if end <= 256 => {
-                self.bytes = rest;
+        let chosen = match self.bytes.get(self.used) {
+            Some(&byte) if end <= 256 => {
+                self.used += 1;
                 u64::from(byte)
             }
             _ => self.number(),

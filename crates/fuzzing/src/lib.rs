@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   input.rs        bytes -> choices and a module           modules.rs   modules at random
-//!   configs.rs      choices -> an engine's settings
+//!   configs.rs      choices -> an engine's settings       threads.rs   futures that change threads
 //!
 //!   translate/      any bytes, any module: an error or code
 //!   differential/   the same results as wasmi and wasmtime
@@ -18,9 +18,13 @@
 //! seeds.
 
 pub mod configs;
+pub(crate) mod counters;
 pub mod differential;
 pub mod frames;
 pub mod input;
 pub mod modules;
+pub(crate) mod panics;
+pub mod suspend;
+pub mod threads;
 
 pub use input::{Choices, Input};

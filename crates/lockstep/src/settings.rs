@@ -17,6 +17,8 @@ pub struct Settings {
     pub max_fuel: u64,
     /// Whether code tests the epoch, and the deadline is reached now and then.
     pub epochs: bool,
+    /// Whether small functions are inlined; never with `frame_writes`.
+    pub inlining: bool,
     /// How code is optimised.
     pub opt_level: OptLevel,
 }
@@ -31,6 +33,7 @@ impl Settings {
             slice: 1,
             max_fuel: 1_500,
             epochs: false,
+            inlining: true,
             opt_level: OptLevel::Speed,
         }
     }
@@ -44,6 +47,7 @@ impl Settings {
             .cranelift_opt_level(self.opt_level)
             .frame_state(self.frame_state)
             .frame_writes(self.frame_writes)
+            .inlining(self.inlining)
             .parallel_compilation(false);
         config
     }
