@@ -52,27 +52,20 @@ pub(super) fn run(mut choices: Choices<'_>, operations: usize) -> Result<Outcome
     let engine = Engine::new(config.parallel_compilation(false))?;
     let module = Module::new(&engine, WAT)?;
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("host", "h", |mut caller: Caller<'_, World>| {
-        match host(&mut caller) {
-            Ok(Ending::Return) => Ok(1),
-            Ok(Ending::Fail) => Err(anyhow!("wait")),
-            Ok(Ending::Panic) => resume_unwind(Box::new(ON_PURPOSE)),
-            Err(error) => {
-                caller.data_mut().failure.get_or_insert(error);
-                Err(anyhow!("a failure was found"))
-            }
+    linker.func_wrap("host", "h", |mut caller: Caller<'_, World>| match host(&mut caller) {
+        Ok(Ending::Return) => Ok(1),
+        Ok(Ending::Fail) => Err(anyhow!("wait")),
+        Ok(Ending::Panic) => resume_unwind(Box::new(ON_PURPOSE)),
+        Err(error) => {
+            caller.data_mut().failure.get_or_insert(error);
+            Err(anyhow!("a failure was found"))
         }
     })?;
     play(&engine, &module, &linker, World::new(choices, operations, writes))
         .with_context(|| format!("{state:?}, writes {writes}, a cache of {cache}"))
 }
 
-fn play(
-    engine: &Engine,
-    module: &Module,
-    linker: &Linker<World>,
-    world: World,
-) -> Result<Outcome> {
+fn play(engine: &Engine, module: &Module, linker: &Linker<World>, world: World) -> Result<Outcome> {
     let mut store = Store::new(engine, world);
     store.set_fuel(1 << 40)?;
     let instance: Instance = linker.instantiate(&mut store, module)?;
@@ -180,8 +173,7 @@ fn enter<R>(
 
 fn call(mut store: StoreContextMut<'_, World>) -> Result<()> {
     store.data_mut().seen.nested += u64::from(!store.data().activations.is_empty());
-    let (result, period) =
-        enter(store.as_context_mut(), |store, run, args| run.call(store, args))?;
+    let (result, period) = enter(store.as_context_mut(), |store, run, args| run.call(store, args))?;
     let world = store.data_mut();
     if let Some(period) = period {
         ensure!(!matches!(result, Some(Ok(_))), "a host function has failed, and it returned");
