@@ -323,3 +323,50 @@ fn without_files_modules_have_no_images_and_work() {
     let host = host.typed::<(i64, f32), f32>(&store).unwrap();
     assert_eq!(host.call(&mut store, (1, 2.0)).unwrap(), 3.0);
 }
+
+/// Engines on threads of their own want more memories than there is room for: each gets some, takes
+/// them from the others' pools, and finds them as new.
+#[test]
+fn threads_that_fight_for_address_space_get_it_by_turns() {
+    if !alone("resources::lack::threads_that_fight_for_address_space_get_it_by_turns") {
+        return;
+    }
+    const ROUNDS: usize = 60;
+    let before = Usage::now();
+    // Three memories, and what the threads and the allocator take.
+    let limit = Limit::address_space((3 * 8 << 30) + (2 << 30));
+    let refusals: usize = std::thread::scope(|scope| {
+        let threads = [(); 5].map(|()| {
+            scope.spawn(|| {
+                let engine = keeping(2);
+                let module = Module::new(&engine, WAT).unwrap();
+                let (mut done, mut refused) = (0, 0);
+                while done < ROUNDS {
+                    let mut store = Store::new(&engine, ());
+                    match Instance::new(&mut store, &module, &[]) {
+                        Ok(instance) => {
+                            let memory = instance.get_memory(&mut store, "memory").unwrap();
+                            let bytes = memory.data_mut(&mut store);
+                            assert_eq!(&bytes[99..105], b"\0data\0");
+                            assert!(bytes[105..].iter().all(|byte| *byte == 0));
+                            bytes.fill(done as u8 + 1);
+                            done += 1;
+                        }
+                        Err(error) => {
+                            let error = format!("{error:#}");
+                            assert!(error.contains("os error 12"), "{error}");
+                            refused += 1;
+                            std::thread::yield_now();
+                        }
+                    }
+                }
+                refused
+            })
+        });
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    println!("{refusals} refusals");
+    drop(limit);
+    let after = Usage::now();
+    assert!(after.mapped < before.mapped + (1 << 30), "{before:?}, {after:?}");
+}
