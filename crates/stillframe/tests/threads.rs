@@ -10,6 +10,10 @@
 
 #![allow(missing_docs)]
 
+mod threads {
+    mod crowd;
+}
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex, RwLock, mpsc};
 use std::thread;
