@@ -68,7 +68,12 @@ pub struct TrampolineCode {
 }
 
 /// Makes trampolines; the facade puts the code generator here.
-pub trait TrampolineProvider: Send + Sync {
+///
+/// # Safety
+///
+/// The code is run: it is that of trampolines for the type, as the engine's modules and
+/// `abi::builtins` have them.
+pub unsafe trait TrampolineProvider: Send + Sync {
     /// The trampolines for functions of this type, compiled with the engine's metering.
     ///
     /// # Errors

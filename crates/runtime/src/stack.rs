@@ -91,7 +91,11 @@ impl WasmStack {
         let page = page_size();
         let reserve = reserve();
         let guard = page;
-        let size = (usable.max(USABLE_MIN) + reserve).next_multiple_of(page) + guard;
+        let size = usable
+            .max(USABLE_MIN)
+            .checked_add(reserve)
+            .and_then(|size| size.checked_next_multiple_of(page)?.checked_add(guard))
+            .with_context(|| format!("a wasm stack of {usable} bytes"))?;
         // SAFETY: own mapping: a fresh private mapping at an address of the kernel's choice.
         let base = unsafe {
             libc::mmap(
@@ -373,6 +377,13 @@ mod tests {
         unsafe {
             low.write_volatile(7);
             assert_eq!(low.read_volatile(), 7);
+        }
+    }
+
+    #[test]
+    fn a_stack_larger_than_the_address_space_is_an_error() {
+        for usable in [usize::MAX, usize::MAX - 4096, usize::MAX - (64 << 10), 1 << 62, 1 << 47] {
+            WasmStack::new(usable, Weak::new()).unwrap_err();
         }
     }
 

@@ -3,13 +3,10 @@
 use crate::config::Config;
 use crate::module::wasm_of;
 use crate::native_tools::NativeTools;
+use crate::raw::Provider;
 use anyhow::Result;
 use std::sync::{Arc, Weak};
-use stillframe_abi::types::FuncType;
-use stillframe_debug::NativeCode;
-use stillframe_runtime::{
-    EngineShared, Registration, RuntimeConfig, TrampolineCode, TrampolineProvider,
-};
+use stillframe_runtime::{EngineShared, RuntimeConfig};
 use stillframe_translate::Compiler;
 
 /// The compiler, its settings, the pool of wasm stacks, and the epoch: what modules and stores
@@ -51,28 +48,6 @@ struct EngineInner {
 #[derive(Clone)]
 pub struct EngineWeak {
     shared: Weak<EngineShared>,
-}
-
-/// The runtime's way to the compiler.
-struct Provider {
-    compiler: Arc<Compiler>,
-    tools: Arc<NativeTools>,
-}
-
-impl TrampolineProvider for Provider {
-    fn trampolines(&self, ty: &FuncType) -> Result<TrampolineCode> {
-        let made = self.compiler.trampolines(ty)?;
-        Ok(TrampolineCode { text: made.text, entry: made.entry, host: made.host })
-    }
-
-    fn published(
-        &self,
-        ty: &FuncType,
-        code: &TrampolineCode,
-        address: usize,
-    ) -> Result<Option<Registration>> {
-        self.tools.published(|| NativeCode::of_trampolines(ty, code, address))
-    }
 }
 
 impl Engine {

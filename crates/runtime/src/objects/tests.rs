@@ -20,7 +20,8 @@ use stillframe_abi::types::{FuncType, GlobalType, MemoryType, Mutability, TableT
 /// Trampolines that nobody may run.
 struct Never;
 
-impl TrampolineProvider for Never {
+// SAFETY: nobody runs them.
+unsafe impl TrampolineProvider for Never {
     fn trampolines(&self, _: &FuncType) -> Result<TrampolineCode> {
         Ok(TrampolineCode { text: vec![0xcc; 16], entry: 0, host: 8 })
     }

@@ -13,7 +13,7 @@
 //!   future    calling it asynchronously; asynchronous host functions
 //!   frames    copied frames under the names of this crate
 //!   objects   globals and tables
-//!   publish   machine code from our compiler, or from a file that the embedder trusts
+//!   publish   machine code from our compiler, trampolines too, or from a file that the embedder trusts
 //! ```
 
 #![allow(unsafe_code)]
@@ -33,7 +33,7 @@ pub(crate) use future::{call_async, start_async};
 pub(crate) use objects::{
     fill_table, get_global, get_table, grow_table, new_global, new_table, set_global, set_table,
 };
-pub(crate) use publish::compile;
+pub(crate) use publish::{Provider, compile};
 pub(crate) use resume::{Suspended, call_resumable};
 
 use crate::context::{StoreContext, StoreContextMut};

@@ -2,13 +2,38 @@
 
 use crate::engine::Engine;
 use crate::module::Module;
+use crate::native_tools::NativeTools;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::sync::Arc;
 use stillframe_abi::artifact::Artifact;
+use stillframe_abi::types::FuncType;
 use stillframe_debug::NativeCode;
-use stillframe_runtime::CompiledModule;
-use stillframe_translate::Progress;
+use stillframe_runtime::{CompiledModule, Registration, TrampolineCode, TrampolineProvider};
+use stillframe_translate::{Compiler, Progress};
+
+/// The runtime's way to the compiler.
+pub(crate) struct Provider {
+    pub(crate) compiler: Arc<Compiler>,
+    pub(crate) tools: Arc<NativeTools>,
+}
+
+// SAFETY: trusted code: it comes from the engine's own compiler.
+unsafe impl TrampolineProvider for Provider {
+    fn trampolines(&self, ty: &FuncType) -> Result<TrampolineCode> {
+        let made = self.compiler.trampolines(ty)?;
+        Ok(TrampolineCode { text: made.text, entry: made.entry, host: made.host })
+    }
+
+    fn published(
+        &self,
+        ty: &FuncType,
+        code: &TrampolineCode,
+        address: usize,
+    ) -> Result<Option<Registration>> {
+        self.tools.published(|| NativeCode::of_trampolines(ty, code, address))
+    }
+}
 
 /// Compiles a module for this engine and maps its code.
 pub(crate) fn compile(

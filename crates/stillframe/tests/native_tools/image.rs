@@ -18,7 +18,8 @@ use stillframe_translate::{Compiler, CompilerOptions};
 
 struct NoTrampolines;
 
-impl TrampolineProvider for NoTrampolines {
+// SAFETY: it gives none.
+unsafe impl TrampolineProvider for NoTrampolines {
     fn trampolines(&self, _: &FuncType) -> Result<TrampolineCode> {
         bail!("nothing is called")
     }
