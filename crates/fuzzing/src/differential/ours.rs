@@ -339,7 +339,7 @@ impl Guest for Ours {
         if !self.settings.fuel || self.settings.costs != Costs::Default {
             return None;
         }
-        Some(self.store.fuel_consumed().ok()? - self.before)
+        Some(self.store.fuel_consumed().ok()?.wrapping_sub(self.before))
     }
 
     fn set_global(&mut self, global: u32, value: u32) {
