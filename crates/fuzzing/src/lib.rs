@@ -17,10 +17,12 @@
 //! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
 //! seeds.
 
+pub mod artifact;
 pub mod configs;
 pub mod differential;
 pub mod frames;
 pub mod input;
 pub mod modules;
+pub mod translate;
 
 pub use input::{Choices, Input};
