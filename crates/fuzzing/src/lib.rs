@@ -17,6 +17,7 @@
 //! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
 //! seeds.
 
+pub mod artifact;
 pub mod configs;
 pub(crate) mod counters;
 pub mod differential;
@@ -26,5 +27,6 @@ pub mod modules;
 pub(crate) mod panics;
 pub mod suspend;
 pub mod threads;
+pub mod translate;
 
 pub use input::{Choices, Input};

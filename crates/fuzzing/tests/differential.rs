@@ -1,4 +1,7 @@
-//! Random modules here, in wasmtime and in wasmi.
+//! Random modules, and those of the specification's suite, here, in wasmtime, in wasmi and in the
+//! reference interpreter.
+
+mod common;
 
 use stillframe_fuzzing::differential::{Outcome, run};
 use stillframe_fuzzing::input::{random_bytes, seeds};
@@ -10,6 +13,28 @@ fn random_modules_do_here_what_they_do_in_wasmtime_and_wasmi() {
         match run(&random_bytes(seed, 300 + (seed % 13 * 300) as usize)) {
             Ok(more) => outcome.add(&more),
             Err(error) => panic!("seed {seed}: {error:?}"),
+        }
+    }
+    println!("{outcome:?}");
+    assert!(outcome.modules > 500 && outcome.calls > 3_000, "{outcome:?}");
+    assert!(outcome.returned > 2_000 && outcome.trapped > 500, "{outcome:?}");
+    assert!(outcome.threw > 3 && outcome.host_failed > 100, "{outcome:?}");
+    assert!(outcome.host_calls > 1_500 && outcome.suspensions > 1_000, "{outcome:?}");
+    assert!(outcome.fuel > 150 && outcome.calls_of_wasmi > 700, "{outcome:?}");
+    assert!(outcome.wasmi_alone < 10 && outcome.exhausted < 150, "{outcome:?}");
+}
+
+#[test]
+fn the_suites_modules_do_here_what_they_do_in_wasmtime_and_wasmi() {
+    let mut outcome = Outcome::default();
+    let modules = common::suite(false);
+    for seed in seeds(400) {
+        let mut input = random_bytes(seed, 32);
+        let module = common::pick(&modules, seed);
+        input.extend_from_slice(&module.wasm);
+        match run(&input) {
+            Ok(more) => outcome.add(&more),
+            Err(error) => panic!("seed {seed}: {}: {error:?}", module.name),
         }
     }
     println!("{outcome:?}");

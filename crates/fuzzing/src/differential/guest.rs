@@ -2,7 +2,9 @@
 
 use super::host::{Host, HostError};
 use super::value::{Given, Ty, Value};
-use wasmparser::types::Types;
+use crate::{Choices, modules};
+use anyhow::Result;
+use wasmparser::Validator;
 
 /// Bytes that a memory may have.
 pub const MAX_MEMORY: usize = 4 << 20;
@@ -101,19 +103,35 @@ pub struct Exports {
 
 impl Exports {
     /// Those of a module.
-    pub fn of(types: &Types) -> Exports {
+    ///
+    /// # Errors
+    ///
+    /// If it is not valid.
+    pub fn of(wasm: &[u8]) -> Result<Exports> {
+        let types = Validator::new_with_features(modules::features()).validate_all(wasm)?;
         let types = types.as_ref();
         let list = |list: &[wasmparser::ValType]| list.iter().copied().map(ty).collect();
         let functions = (0..types.function_count()).map(|index| {
             let ty = types[types.core_function_at(index)].unwrap_func();
             Signature { params: list(ty.params()), results: list(ty.results()) }
         });
-        Exports {
+        Ok(Exports {
             functions: functions.collect(),
             memories: types.memory_count(),
             tables: types.table_count(),
             globals: types.global_count(),
-        }
+        })
+    }
+
+    /// Any parameters for the function of this index.
+    pub fn params(&self, function: u32, choices: &mut Choices<'_>) -> Vec<Given> {
+        let given = |&ty: &Ty| match ty {
+            Ty::Func if choices.one_in(2) => {
+                Given::Function(choices.below(self.functions.len()) as u32)
+            }
+            _ => Given::Value(Value::choose(ty, choices)),
+        };
+        self.functions[function as usize].params.iter().map(given).collect()
     }
 }
 

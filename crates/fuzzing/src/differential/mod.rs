@@ -32,14 +32,15 @@ mod value;
 mod wasmi;
 mod wasmtime;
 
-use crate::configs::Settings;
+use crate::configs::{Costs, Settings};
 use crate::modules::{self, Imports, Rewrite};
 use crate::{Choices, Input};
 use anyhow::{Context, Result, bail, ensure};
-use guest::{Ending, Exports, Guest, Kind};
-use ours::{Mode, Ours};
-use value::{Given, Ty, Value};
-use wasmparser::{Validator, WasmFeatures};
+use guest::{Ending, Kind};
+pub(crate) use guest::{Exports, Guest};
+pub(crate) use ours::{Mode, Ours};
+use value::Given;
+use wasmparser::WasmFeatures;
 
 /// Units of fuel for each call in wasmtime.
 const BUDGET: u64 = 60_000;
@@ -160,8 +161,7 @@ fn wasmi_features() -> WasmFeatures {
 
 fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    let types = Validator::new_with_features(modules::features()).validate_all(wasm)?;
-    let exports = Exports::of(&types);
+    let exports = Exports::of(wasm)?;
     let theirs = wasmtime::Wasmtime::new(wasm, &exports, plan.seed, plan.budget, plan.optimised);
     if let Err(Ending::Refused(why)) = &theirs
         && why.contains("an imported tag")
@@ -169,6 +169,7 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
         return Ok(outcome);
     }
     outcome.modules = 1;
+    let may_run_out = plan.budget.is_none() || plan.settings.costs == Costs::Dear;
     if theirs.as_ref().err().is_some_and(Ending::depends_on_engine) {
         outcome.exhausted = 1;
         return Ok(outcome);
@@ -206,7 +207,7 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
             }
             return Ok(outcome);
         }
-        (Ok(_), Err(Ending::Trapped(Kind::OutOfFuel))) if plan.budget.is_none() => {
+        (Ok(_), Err(Ending::Trapped(Kind::OutOfFuel))) if may_run_out => {
             outcome.exhausted = 1;
             return Ok(outcome);
         }
@@ -227,8 +228,7 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
     }
     outcome.instances = 1;
     outcome.with_wasmi = usize::from(peers.iter().any(|peer| peer.name == WASMI));
-    let unmetered = plan.budget.is_none();
-    let mut comparison = Comparison { ours: &mut ours, peers, unmetered, outcome };
+    let mut comparison = Comparison { ours: &mut ours, peers, may_run_out, outcome };
     comparison.states("after instantiation")?;
     for _ in 0..calls(&exports) {
         if plan.budget.is_none() {
@@ -237,7 +237,8 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
             comparison.ours.set_global(global, STEPS);
             comparison.peers.iter_mut().for_each(|peer| peer.guest.set_global(global, STEPS));
         }
-        let (function, params) = call(&exports, choices);
+        let function = choices.below(exports.functions.len()) as u32;
+        let params = exports.params(function, choices);
         let went_on = comparison.call(function, &params)?;
         if !went_on {
             comparison.outcome.exhausted = 1;
@@ -259,17 +260,6 @@ fn calls(exports: &Exports) -> usize {
     }
 }
 
-/// Any call.
-fn call(exports: &Exports, choices: &mut Choices<'_>) -> (u32, Vec<Given>) {
-    let functions = exports.functions.len();
-    let function = choices.below(functions);
-    let given = |&ty: &Ty| match ty {
-        Ty::Func if choices.one_in(2) => Given::Function(choices.below(functions) as u32),
-        _ => Given::Value(Value::choose(ty, choices)),
-    };
-    (function as u32, exports.functions[function].params.iter().map(given).collect())
-}
-
 const WASMTIME: &str = "wasmtime";
 const REFERENCE: &str = "the reference interpreter";
 const WASMI: &str = "wasmi";
@@ -284,9 +274,9 @@ struct Comparison<'a> {
     ours: &'a mut Ours,
     /// Wasmtime first.
     peers: Vec<Peer>,
-    /// Whether wasmtime counts no fuel. Then ours may run out of it, however much that is: a bulk
-    /// operation is charged before it traps because its length is beyond all bounds.
-    unmetered: bool,
+    /// Whether ours may run out of fuel, of which it has plenty: where an operation is charged by
+    /// its length, which is beyond all bounds, and wasmtime does not charge it so.
+    may_run_out: bool,
     outcome: Outcome,
 }
 
@@ -306,7 +296,7 @@ impl Comparison<'_> {
         }
         let call = || format!("f{function}{params:x?}");
         let found = self.ours.call(function, params);
-        if found == Ending::Trapped(Kind::OutOfFuel) && self.unmetered {
+        if found == Ending::Trapped(Kind::OutOfFuel) && self.may_run_out {
             return Ok(false);
         }
         for (mut peer, ending) in peers.into_iter().zip(endings) {

@@ -62,9 +62,25 @@ impl Ours {
         config.max_wasm_stack(8 << 20);
         let engine = Engine::new(&config)?;
         let module = Module::new(&engine, wasm).context("a valid module does not compile")?;
+        Ours::of(&engine, &module, exports, seed, settings, mode)
+    }
+
+    /// The same, of a module that is compiled, by an engine with these settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ours::new`].
+    pub fn of(
+        engine: &Engine,
+        module: &Module,
+        exports: &Exports,
+        seed: u64,
+        settings: &Settings,
+        mode: Mode,
+    ) -> Result<Result<Ours, Ending>> {
         let limits =
             StoreLimitsBuilder::new().memory_size(MAX_MEMORY).table_elements(MAX_TABLE).build();
-        let mut store = Store::new(&engine, Data { host: Host::new(seed), limits });
+        let mut store = Store::new(engine, Data { host: Host::new(seed), limits });
         store.limiter(|data| &mut data.limits);
         if settings.fuel {
             store.set_fuel(PLENTY)?;
@@ -72,8 +88,8 @@ impl Ours {
         if settings.epochs {
             store.set_epoch_deadline(1 << 40);
         }
-        let instance = imports(&mut store, &module)
-            .and_then(|imports| Instance::new(&mut store, &module, &imports));
+        let instance = imports(&mut store, module)
+            .and_then(|imports| Instance::new(&mut store, module, &imports));
         let instance = match instance {
             Ok(instance) => instance,
             Err(error) => return Ok(Err(ending(error))),
@@ -83,7 +99,7 @@ impl Ours {
             store.epoch_deadline_suspend();
         }
         Ok(Ok(Ours {
-            engine,
+            engine: engine.clone(),
             settings: settings.clone(),
             mode,
             store,
@@ -339,7 +355,7 @@ impl Guest for Ours {
         if !self.settings.fuel || self.settings.costs != Costs::Default {
             return None;
         }
-        Some(self.store.fuel_consumed().ok()? - self.before)
+        Some(self.store.fuel_consumed().ok()?.wrapping_sub(self.before))
     }
 
     fn set_global(&mut self, global: u32, value: u32) {

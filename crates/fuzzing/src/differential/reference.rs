@@ -227,7 +227,9 @@ impl Guest for Reference {
     }
 
     fn consumed(&mut self) -> Option<u64> {
-        Some(self.machine.fuel_consumed() - self.before)
+        // The interpreter's count ends at 2^64, ours starts again.
+        let consumed = self.machine.fuel_consumed();
+        (consumed < u64::MAX).then(|| consumed - self.before)
     }
 
     fn set_global(&mut self, global: u32, value: u32) {

@@ -1,0 +1,40 @@
+//! Artifacts of random modules, damaged.
+
+mod common;
+
+use stillframe_fuzzing::artifact::{Outcome, run};
+use stillframe_fuzzing::input::{random_bytes, seeds};
+
+#[test]
+fn damaged_artifacts_of_random_modules_are_refused() {
+    let mut outcome = Outcome::default();
+    for seed in seeds(400) {
+        match run(&random_bytes(seed, 300 + (seed % 13 * 300) as usize)) {
+            Ok(more) => outcome.add(&more),
+            Err(error) => panic!("seed {seed}: {error:?}"),
+        }
+    }
+    println!("{outcome:?}");
+    assert!(outcome.artifacts > 250 && outcome.refused > 1_500, "{outcome:?}");
+    assert!(outcome.other_engines.0 > 100 && outcome.other_engines.1 > 50, "{outcome:?}");
+    assert!(outcome.parsed.0 > 500 && outcome.parsed.1 > 200, "{outcome:?}");
+    assert!(outcome.tables.1 > 500 && outcome.rows > 5_000, "{outcome:?}");
+    assert!(outcome.calls > 700, "{outcome:?}");
+}
+
+#[test]
+fn damaged_artifacts_of_the_suites_modules_are_refused() {
+    let mut outcome = Outcome::default();
+    let modules = common::suite(false);
+    for seed in seeds(300) {
+        let mut input = random_bytes(seed, 32);
+        let module = common::pick(&modules, seed);
+        input.extend_from_slice(&module.wasm);
+        match run(&input) {
+            Ok(more) => outcome.add(&more),
+            Err(error) => panic!("seed {seed}: {}: {error:?}", module.name),
+        }
+    }
+    println!("{outcome:?}");
+    assert!(outcome.artifacts > 200 && outcome.refused > 1_500, "{outcome:?}");
+}
