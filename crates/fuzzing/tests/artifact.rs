@@ -3,7 +3,7 @@
 mod common;
 
 use stillframe_fuzzing::artifact::{Outcome, run};
-use stillframe_fuzzing::input::{random_bytes, seeds};
+use stillframe_fuzzing::input::{Choices, random_bytes, seeds};
 
 #[test]
 fn damaged_artifacts_of_random_modules_are_refused() {
@@ -28,11 +28,11 @@ fn damaged_artifacts_of_the_suites_modules_are_refused() {
     let modules = common::suite(false);
     for seed in seeds(300) {
         let mut input = random_bytes(seed, 32);
-        let module = common::pick(&modules, seed);
+        let module = Choices::new(&seed.to_le_bytes()).pick(&modules);
         input.extend_from_slice(&module.wasm);
         match run(&input) {
             Ok(more) => outcome.add(&more),
-            Err(error) => panic!("seed {seed}: {}: {error:?}", module.name),
+            Err(error) => panic!("seed {seed}: {}: {error:?}", module.script),
         }
     }
     println!("{outcome:?}");

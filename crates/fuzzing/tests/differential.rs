@@ -4,7 +4,7 @@
 mod common;
 
 use stillframe_fuzzing::differential::{Outcome, run};
-use stillframe_fuzzing::input::{random_bytes, seeds};
+use stillframe_fuzzing::input::{Choices, random_bytes, seeds};
 
 #[test]
 fn random_modules_do_here_what_they_do_in_wasmtime_and_wasmi() {
@@ -30,12 +30,15 @@ fn the_suites_modules_do_here_what_they_do_in_wasmtime_and_wasmi() {
     let modules = common::suite(false);
     for seed in seeds(400) {
         let mut input = random_bytes(seed, 32);
-        let module = common::pick(&modules, seed);
+        let module = Choices::new(&seed.to_le_bytes()).pick(&modules);
         input.extend_from_slice(&module.wasm);
         match run(&input) {
             Ok(more) => outcome.add(&more),
-            Err(error) => panic!("seed {seed}: {}: {error:?}", module.name),
+            Err(error) => panic!("seed {seed}: {}: {error:?}", module.script),
         }
     }
     println!("{outcome:?}");
+    assert!(outcome.modules > 300 && outcome.calls > 1_200, "{outcome:?}");
+    assert!(outcome.fuel > 200 && outcome.calls_of_wasmi > 1_000, "{outcome:?}");
+    assert!(outcome.wasmi_alone < 5 && outcome.exhausted < 60, "{outcome:?}");
 }

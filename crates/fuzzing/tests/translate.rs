@@ -2,7 +2,7 @@
 
 mod common;
 
-use stillframe_fuzzing::input::{random_bytes, seeds};
+use stillframe_fuzzing::input::{Choices, random_bytes, seeds};
 use stillframe_fuzzing::translate::{Outcome, run};
 
 #[test]
@@ -24,11 +24,11 @@ fn modules_of_the_suite_are_compiled_or_refused_as_they_are_and_damaged() {
     let modules = common::suite(true);
     for seed in seeds(1000) {
         let mut input = random_bytes(seed, 32);
-        let module = common::pick(&modules, seed);
+        let module = Choices::new(&seed.to_le_bytes()).pick(&modules);
         input.extend_from_slice(&module.wasm);
         match run(&input) {
             Ok(more) => outcome.add(&more),
-            Err(error) => panic!("seed {seed}: {}: {error:?}", module.name),
+            Err(error) => panic!("seed {seed}: {}: {error:?}", module.script),
         }
     }
     println!("{outcome:?}");

