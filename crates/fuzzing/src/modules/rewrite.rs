@@ -3,9 +3,9 @@
 use super::nans::{Float, made_by};
 use anyhow::{Result, anyhow, ensure};
 use wasm_encoder::reencode::{self, Reencode, utils};
-use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, SectionId};
+use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, Instruction, SectionId};
 use wasmparser::types::Types;
-use wasmparser::{ExternalKind, FunctionBody, Parser, Payload, Validator};
+use wasmparser::{ExternalKind, FunctionBody, Operator, Parser, Payload, Validator};
 
 /// What a module is made to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,8 +13,9 @@ pub enum Rewrite {
     /// Supported: memories that are shared are not any more, and exports of tags are left out.
     Supported,
     /// As [`Rewrite::Supported`]; and all its functions, memories, tables and globals are exported,
-    /// in this order, with names of their own, and every NaN that an operator makes is the canonical
-    /// one: which one it is depends on the engine otherwise.
+    /// in this order, with names of their own; and of what WebAssembly leaves open, what engines on
+    /// one machine decide differently is decided: every NaN that an operator makes is the canonical
+    /// one, and relaxed selections of lanes take whole lanes.
     Comparable,
 }
 
@@ -136,11 +137,12 @@ impl Reencode for Rewriter {
         let types = self.types.as_ref();
         let index = self.next;
         self.next += 1;
-        let mut floats = false;
+        let mut rewritten = false;
         for op in body.get_operators_reader()? {
-            floats |= made_by(&op?).is_some();
+            let op = op?;
+            rewritten |= made_by(&op).is_some() || whole_lanes(&op).is_some();
         }
-        if !floats || self.to != Rewrite::Comparable {
+        if !rewritten || self.to != Rewrite::Comparable {
             return utils::parse_function_body(self, code, body);
         }
         let params = types[types.core_function_at(index)].unwrap_func().params().len() as u32;
@@ -157,6 +159,9 @@ impl Reencode for Rewriter {
         while !reader.eof() {
             let op = reader.read()?;
             let made = made_by(&op);
+            if let Some((bit, shift)) = whole_lanes(&op) {
+                function.instruction(&Instruction::I32Const(bit)).instruction(&shift);
+            }
             function.instruction(&self.instruction(op)?);
             if let Some(made) = made {
                 made.canonicalize(&mut function, scratch);
@@ -165,6 +170,17 @@ impl Reencode for Rewriter {
         code.function(&function);
         Ok(())
     }
+}
+
+/// For a relaxed selection of lanes: what makes a lane of its mask all ones or all zeros.
+fn whole_lanes(op: &Operator<'_>) -> Option<(i32, Instruction<'static>)> {
+    Some(match op {
+        Operator::I8x16RelaxedLaneselect => (7, Instruction::I8x16ShrS),
+        Operator::I16x8RelaxedLaneselect => (15, Instruction::I16x8ShrS),
+        Operator::I32x4RelaxedLaneselect => (31, Instruction::I32x4ShrS),
+        Operator::I64x2RelaxedLaneselect => (63, Instruction::I64x2ShrS),
+        _ => return None,
+    })
 }
 
 impl Rewriter {

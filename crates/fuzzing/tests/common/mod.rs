@@ -26,6 +26,7 @@ pub fn suite(wrong: bool) -> Vec<SuiteModule> {
         Proposal::RelaxedSimd,
         Proposal::ExceptionHandling,
         Proposal::Threads,
+        Proposal::Simd,
     ];
     let files = spec(SpecVersion::V2).chain(proposals.into_iter().flat_map(proposal));
     let mut modules = Vec::new();
