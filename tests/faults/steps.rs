@@ -308,6 +308,20 @@ fn step(on: bool) {
     }
 }
 
+/// Whether what is written below the stack pointer is there some instructions later; so far below that
+/// no function may count on it.
+fn is_kept_below_the_stack_pointer() -> bool {
+    let word: u64;
+    // SAFETY: in the thread's stack, where nobody keeps anything.
+    unsafe {
+        asm!(
+            "mov qword ptr [rsp - 2048], 0x1234567", "nop", "nop",
+            "mov {}, qword ptr [rsp - 2048]", out(reg) word
+        );
+    }
+    word == 0x1234567
+}
+
 /// The address of a store's `VMRuntimeLimits`: found by what is written there.
 fn find_limits(store: &mut Store<u32>) -> usize {
     // Where the allocator may have put it.
@@ -376,6 +390,10 @@ fn step_through(scribbles: bool) {
     SCRIBBLES.store(scribbles.into(), Relaxed);
     let flags = if scribbles { 0 } else { libc::SA_ONSTACK };
     install(libc::SIGTRAP, on_step as *const () as usize, flags | libc::SA_SIGINFO);
+    step(true);
+    let kept = is_kept_below_the_stack_pointer();
+    step(false);
+    assert_eq!(kept, !scribbles);
     for (part, expected) in PARTS.iter().zip(expected) {
         step(true);
         let result = part(&mut program);

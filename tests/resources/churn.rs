@@ -46,7 +46,7 @@ const WAT: &str = r#"
 fn config(kind: usize) -> Config {
     let mut config = Config::new();
     config.consume_fuel(true).epoch_interruption(true).max_wasm_stack(128 << 10);
-    config.native_debug_info(kind % 2 == 0).frame_writes(kind % 3 == 0);
+    config.native_debug_info(kind.is_multiple_of(2)).frame_writes(kind.is_multiple_of(3));
     config.pooled_memories(kind % 4).pooled_stacks(kind % 5);
     if kind % 7 == 3 {
         config.profiler(ProfilingStrategy::PerfMap);

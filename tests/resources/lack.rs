@@ -334,7 +334,7 @@ fn threads_that_fight_for_address_space_get_it_by_turns() {
     const ROUNDS: usize = 60;
     let before = Usage::now();
     // Three memories, and what the threads and the allocator take.
-    let limit = Limit::address_space((3 * 8 << 30) + (2 << 30));
+    let limit = Limit::address_space((3 * 8 + 2) << 30);
     let refusals: usize = std::thread::scope(|scope| {
         let threads = [(); 5].map(|()| {
             scope.spawn(|| {
