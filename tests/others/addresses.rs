@@ -1,7 +1,7 @@
 //! Addresses: truncated too late, extended with the wrong sign, one operand too wide.
 
 use super::common::{alone, call, engine, engines, guest, trap_of};
-use stillframe::{Caller, Extern, Func, MemoryType, Trap, Val};
+use stillframe::{Caller, Extern, Func, Memory, MemoryType, Store, Trap, Val};
 
 /// wasmtime, GHSA-ff4p-7xrq-q5r8: `i32.shl` by a constant was folded into the address, where it was not
 /// cut off at 32 bits, so that the guest reached 34 GiB. Cranelift, GHSA-hpqh-2wqx-7qp5: a 32-bit value
@@ -208,13 +208,21 @@ fn a_memory_of_no_pages_has_no_bytes() {
             .collect();
         let wat = format!("(module (memory (export \"m\") {ty}) {functions})");
         for _ in 0..3 {
-            // Others lie around it.
-            let (mut store, instance) = alone(&engine, &wat);
-            let near = stillframe::Memory::new(&mut store, MemoryType::new(3, None)).unwrap();
-            near.data_mut(&mut store).fill(1);
+            // Others lie around it: the system puts mappings next to each other.
+            let ones = |store: &mut Store<()>| {
+                let memory = Memory::new(&mut *store, MemoryType::new(3, None)).unwrap();
+                memory.data_mut(store).fill(1);
+                memory
+            };
+            let mut near = Vec::new();
+            let (mut store, instance) = guest(&engine, &wat, |store| {
+                near.extend([(); 3].map(|()| ones(store)));
+                vec![]
+            });
+            near.push(ones(&mut store));
             for (i, _) in ACCESSES.iter().enumerate() {
                 for offset in [0_i64, 8, 0xffff_fff8] {
-                    for at in [0_i64, 8, 0x7fff_fff8, 0x8000_0000, 0xffff_fff8] {
+                    for at in [0_i64, 8, 4096, 65_536, 0x7fff_fff8, 0x8000_0000, 0xffff_fff8] {
                         let at = if index == "i64" { Val::I64(at) } else { Val::I32(at as i32) };
                         let called = call(&mut store, instance, &format!("{i} {offset}"), &[at]);
                         assert_eq!(trap_of(called), Trap::MemoryOutOfBounds, "{ty}: {at:?}");
@@ -222,7 +230,9 @@ fn a_memory_of_no_pages_has_no_bytes() {
                 }
             }
             assert_eq!(instance.get_memory(&mut store, "m").unwrap().data_size(&store), 0);
-            assert!(near.data(&store).iter().all(|byte| *byte == 1));
+            for near in near {
+                assert!(near.data(&store).iter().all(|byte| *byte == 1));
+            }
         }
     }
 }
