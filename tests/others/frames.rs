@@ -17,6 +17,8 @@ fn the_frame_that_overflows_the_stack_is_not_read_before_it_is_made() {
         ("i64", ""),
         ("i32 f64 v128", "i32"),
         ("", "i64 i64 i64 i64 f64"),
+        // These go through memory, whose address is the first argument.
+        ("i64", &"i64 ".repeat(40)),
         ("i64 i64 i64 i64 i64 i64 i64 i64 i64", "i64 i64 i64"),
     ] {
         let args: String = params

@@ -14,6 +14,8 @@ const THROUGH: &str = r#"(module
             (then (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1)) (local.get 1))))
             (else (call_indirect (param i32) (result i32) (local.get 1) (i32.const 0)))))
     (func (export "f") (param i32) (result i32) (call $down (i32.const 20) (local.get 0)))
+    (func (export "after") (param i32) (result i32)
+        (i32.load (i32.sub (call $down (i32.const 20) (local.get 0)) (i32.const 1000))))
     (func (export "trap") (param i32) (result i32) (i32.load (i32.const -1))))"#;
 
 /// Panics have crossed the frames of compiled code (wasmer before 1.0, wasmtime's first traps: undefined
@@ -62,6 +64,9 @@ fn panics_and_errors_through_two_stores_leave_both_at_rest() {
             2 => assert_eq!(panic_of(run), "a panic of the inner host function"),
             _ => assert_eq!(trap_of(run()), Trap::StackOverflow),
         }
+        // The outer call itself traps, after traps and errors of the inner ones.
+        let called = call(&mut outer, outer_instance, "after", &[Val::I32(0)]);
+        assert_eq!(trap_of(called), Trap::MemoryOutOfBounds);
         assert_eq!(outer.runtime_limits().last_wasm_entry_sp, 0, "it is at rest");
         assert_eq!(
             trap_of(call(&mut outer, outer_instance, "trap", &[Val::I32(0)])),

@@ -17,6 +17,8 @@
 //! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
 //! seeds.
 
+#![deny(unsafe_code)]
+
 pub mod artifact;
 pub mod configs;
 pub(crate) mod counters;

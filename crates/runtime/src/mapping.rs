@@ -88,7 +88,7 @@ impl Mapping {
         let error = io::Error::last_os_error();
         // The kernel goes from mapping to mapping, and if pages of several are opened, it can have
         // done the first when it fails at the second. Taking that back asks for nothing new.
-        // SAFETY: as above.
+        // SAFETY: own mapping: as above.
         unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), libc::PROT_NONE) };
         Err(error)
     }

@@ -171,14 +171,14 @@ impl WasmStack {
     /// Counts the stack among those that a store holds, until it goes back to the pool.
     pub(crate) fn hold(&self, count: &Arc<AtomicUsize>) {
         count.fetch_add(1, Relaxed);
-        // SAFETY: the caller owns the stack, so nobody else uses this.
+        // SAFETY: own stack: it is the caller's, so nobody else uses this.
         let before = unsafe { (*self.holder.get()).replace(count.clone()) };
         debug_assert!(before.is_none(), "a free stack is held by no store");
     }
 
     /// Ends what [`hold`](WasmStack::hold) began.
     fn let_go(&self) {
-        // SAFETY: the caller owns the stack, so nobody else uses this.
+        // SAFETY: own stack: it is the caller's, so nobody else uses this.
         if let Some(count) = unsafe { (*self.holder.get()).take() } {
             count.fetch_sub(1, Relaxed);
         }

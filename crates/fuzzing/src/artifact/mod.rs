@@ -165,8 +165,8 @@ fn check(
 }
 
 fn deserialize(engine: &Engine, bytes: &[u8]) -> Result<Module> {
-    // SAFETY: the bytes were made in this process, or are damaged in a way that their checksum is
-    // wrong: nobody makes one that fits, except for parsers that run no code.
+    // SAFETY: trusted code: the bytes were made in this process, or are damaged in a way that their
+    // checksum is wrong: nobody makes one that fits, except for parsers that run no code.
     unsafe { Module::deserialize(engine, bytes) }
 }
 

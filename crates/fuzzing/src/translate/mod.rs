@@ -131,7 +131,8 @@ fn check(bytes: &[u8], settings: &Settings) -> Result<Outcome> {
     let parallel = Engine::new(settings.config().parallel_compilation(true))?;
     let again = parallel.precompile_module(bytes)?;
     ensure!(artifact == again, "compiling on many threads gives other bytes");
-    // SAFETY: the bytes were made just now.
+    // SAFETY: trusted code: the bytes were made just now.
+    #[allow(unsafe_code)]
     let read = unsafe { Module::deserialize(&engine, &artifact) };
     let read = read.context("an artifact that was made just now is refused")?;
     describes(&read, bytes).context("after reading the artifact")?;

@@ -94,7 +94,10 @@ mod tests {
                 let copy = RowState::new(&readable);
                 assert_eq!(copy.cells().collect::<Vec<_>>(), cells);
                 assert_eq!(copy.operands(), readable.operands);
-                for cell in (0..1100).chain([u32::MAX - 1, u32::MAX]) {
+                let step = if cfg!(miri) { 13 } else { 1 };
+                let around = cells.iter().flat_map(|cell| cell.saturating_sub(1)..cell + 2);
+                let all = (0..1100).step_by(step).chain(around);
+                for cell in all.chain([u32::MAX - 1, u32::MAX]) {
                     assert_eq!(copy.holds(cell), cells.contains(&cell), "{cell} of {cells:?}");
                 }
             }

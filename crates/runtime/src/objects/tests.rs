@@ -106,8 +106,8 @@ fn module(engine: &Arc<EngineShared>) -> Arc<CompiledModule> {
         }],
         func_ref_slots: vec![u32::MAX, 0],
         num_escaping_functions: 1,
-        code: vec![0..16],
-        bodies: vec![0..1],
+        code: std::iter::once(0..16).collect(),
+        bodies: std::iter::once(0..1).collect(),
         imports: imports.map(|index| Import { module: "m".into(), name: "n".into(), index }).into(),
         exports: exports.map(|(name, index)| Export { name: name.into(), index }).into(),
         ..ModuleInfo::default()
@@ -155,7 +155,7 @@ fn call(store: &mut StoreCore, func: FuncHandle, n: i32) -> Result<i32> {
     Ok(values[0].as_i32())
 }
 
-fn exported<'a>(store: &StoreCore, instance: InstanceHandle, name: &'a str) -> ExternalHandle {
+fn exported(store: &StoreCore, instance: InstanceHandle, name: &str) -> ExternalHandle {
     store.export(instance, name).unwrap_or_else(|| panic!("no `{name}`"))
 }
 
