@@ -17,6 +17,7 @@
 //! targets in `fuzz/` call `run` and panic at errors; the tests of this crate call it with fixed
 //! seeds.
 
+pub mod api;
 pub mod configs;
 pub(crate) mod counters;
 pub mod differential;
@@ -24,6 +25,7 @@ pub mod frames;
 pub mod input;
 pub mod modules;
 pub(crate) mod panics;
+pub(crate) mod resuming;
 pub mod suspend;
 pub mod threads;
 

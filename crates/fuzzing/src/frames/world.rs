@@ -63,7 +63,9 @@ pub(super) fn run(mut choices: Choices<'_>, operations: usize) -> Result<Outcome
             }
         }
     })?;
-    play(&engine, &module, &linker, World::new(choices, operations, writes))
+    // Without state it is refused.
+    let can_write = writes && state != FrameState::Off;
+    play(&engine, &module, &linker, World::new(choices, operations, can_write))
         .with_context(|| format!("{state:?}, writes {writes}, a cache of {cache}"))
 }
 
