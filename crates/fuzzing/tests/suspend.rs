@@ -15,7 +15,10 @@ fn a_guest_that_is_cut_does_what_it_does_in_one_piece() {
         }
     }
     assert!(seen.guests > 300 && seen.calls > 2_500 && seen.failed > 200, "{seen:?}");
-    assert!(seen.out_of_fuel > 500 && seen.interrupted > 250 && seen.host_traps > 1_000, "{seen:?}");
+    assert!(
+        seen.out_of_fuel > 500 && seen.interrupted > 250 && seen.host_traps > 1_000,
+        "{seen:?}"
+    );
     assert!(seen.refused > 250 && seen.nested > 400 && seen.escaped > 30, "{seen:?}");
     assert!(seen.beside > 700 && seen.dropped > 10 && seen.callbacks > 80, "{seen:?}");
     assert!(seen.pending > 200 && seen.cancelled > 2 && seen.moves > 1_000, "{seen:?}");

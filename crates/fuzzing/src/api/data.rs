@@ -9,8 +9,8 @@ use anyhow::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 use stillframe::{
-    ExternRef, FrameHandle, Func, Global, Instance, Memory, Module, Mutability, Ref, StoreContextMut,
-    StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
+    ExternRef, FrameHandle, Func, Global, Instance, Memory, Module, Mutability, Ref,
+    StoreContextMut, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
 };
 
 /// The most pages that a memory may have.

@@ -162,7 +162,7 @@ impl Guest {
             },
             "tsize" => value(table.elements.len() as u64),
             "tcall" => match table.elements.get(self.arg(0) as usize) {
-                None => Expected::Trap(Trap::TableOutOfBounds),
+                None => Expected::Trap(Trap::UndefinedElement),
                 Some(Ref::Func(None)) => Expected::Trap(Trap::IndirectCallToNull),
                 Some(Ref::Func(Some(func))) if data.incs.contains(func) => {
                     value((self.arg(1) + 1).into())

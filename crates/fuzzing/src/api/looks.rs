@@ -18,7 +18,8 @@ pub(super) fn look(mut store: Context<'_>) -> Result<()> {
         0 => hold(&mut store)?,
         1 => {
             let kept = &store.data().kept;
-            let frames: Vec<FrameHandle> = kept.iter().filter_map(|kept| kept.frame.clone()).collect();
+            let frames: Vec<FrameHandle> =
+                kept.iter().filter_map(|kept| kept.frame.clone()).collect();
             for frame in &frames {
                 ensure!(frame.is_valid(&store), "{frame:?} of a suspended call is stale");
             }
@@ -46,7 +47,8 @@ pub(super) fn look(mut store: Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn hold(store: &mut Context<'_>) -> Result<()> {
+/// Takes handles of the frames of the calls that run.
+pub(super) fn hold(store: &mut Context<'_>) -> Result<()> {
     let frames: Vec<FrameHandle> = store.frames().take(20).collect();
     for frame in &frames {
         ensure!(frame.is_valid(&*store), "{frame:?} of a call that runs is stale");
@@ -60,10 +62,11 @@ fn hold(store: &mut Context<'_>) -> Result<()> {
 }
 
 /// Whatever is asked of a handle is answered: if it is stale, with that.
-fn use_handles(store: &mut Context<'_>) -> Result<()> {
+pub(super) fn use_handles(store: &mut Context<'_>) -> Result<()> {
     for frame in store.data().handles.clone() {
         let index = store.data_mut().choices.pick(&[0, 1, 7, usize::MAX]);
-        let value = store.data_mut().choices.pick(&[Val::I32(1), Val::F64(0), Val::ExternRef(None)]);
+        let value =
+            store.data_mut().choices.pick(&[Val::I32(1), Val::F64(0), Val::ExternRef(None)]);
         let is_valid = frame.is_valid(&*store);
         let answers = [
             frame.local(&*store, index).err(),

@@ -249,6 +249,8 @@ impl World<'_> {
                 _ => drop(self.engines.pop()),
             }
         }
+        // They keep the modules of their frames.
+        self.handles.clear();
         let tokens = Arc::strong_count(&self.token);
         ensure!(tokens == 1, "{} objects of the host's are left", tokens - 1);
         let left = self.weak.iter().filter(|weak| weak.upgrade().is_some()).count();

@@ -105,12 +105,10 @@ fn fits(wasm: &[u8]) -> Result<bool> {
     let small = |ty: wasmparser::MemoryType| ty.maximum.is_some_and(|pages| pages <= MAX_PAGES);
     for payload in Parser::new(0).parse_all(wasm) {
         let fits = match payload? {
-            Payload::MemorySection(memories) => {
-                memories.into_iter().all(|ty| ty.is_ok_and(small))
+            Payload::MemorySection(memories) => memories.into_iter().all(|ty| ty.is_ok_and(small)),
+            Payload::TableSection(tables) => {
+                tables.into_iter().all(|table| table.is_ok_and(|table| table.ty.initial <= 10_000))
             }
-            Payload::TableSection(tables) => tables
-                .into_iter()
-                .all(|table| table.is_ok_and(|table| table.ty.initial <= 10_000)),
             Payload::StartSection { .. } => false,
             _ => true,
         };

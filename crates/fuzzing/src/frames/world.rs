@@ -52,15 +52,13 @@ pub(super) fn run(mut choices: Choices<'_>, operations: usize) -> Result<Outcome
     let engine = Engine::new(config.parallel_compilation(false))?;
     let module = Module::new(&engine, WAT)?;
     let mut linker = Linker::new(&engine);
-    linker.func_wrap("host", "h", |mut caller: Caller<'_, World>| {
-        match host(&mut caller) {
-            Ok(Ending::Return) => Ok(1),
-            Ok(Ending::Fail) => Err(anyhow!("wait")),
-            Ok(Ending::Panic) => resume_unwind(Box::new(ON_PURPOSE)),
-            Err(error) => {
-                caller.data_mut().failure.get_or_insert(error);
-                Err(anyhow!("a failure was found"))
-            }
+    linker.func_wrap("host", "h", |mut caller: Caller<'_, World>| match host(&mut caller) {
+        Ok(Ending::Return) => Ok(1),
+        Ok(Ending::Fail) => Err(anyhow!("wait")),
+        Ok(Ending::Panic) => resume_unwind(Box::new(ON_PURPOSE)),
+        Err(error) => {
+            caller.data_mut().failure.get_or_insert(error);
+            Err(anyhow!("a failure was found"))
         }
     })?;
     // Without state it is refused.
@@ -69,12 +67,7 @@ pub(super) fn run(mut choices: Choices<'_>, operations: usize) -> Result<Outcome
         .with_context(|| format!("{state:?}, writes {writes}, a cache of {cache}"))
 }
 
-fn play(
-    engine: &Engine,
-    module: &Module,
-    linker: &Linker<World>,
-    world: World,
-) -> Result<Outcome> {
+fn play(engine: &Engine, module: &Module, linker: &Linker<World>, world: World) -> Result<Outcome> {
     let mut store = Store::new(engine, world);
     store.set_fuel(1 << 40)?;
     let instance: Instance = linker.instantiate(&mut store, module)?;
@@ -111,7 +104,7 @@ fn host(caller: &mut Caller<'_, World>) -> Result<Ending> {
     let period = world.begin_period();
     let depth = world.activations.len();
     world.activations[depth - 1].period = Some(period);
-    world.deepest = world.deepest.max(depth);
+    world.seen.deep += u64::from(depth >= 5);
     for _ in 0..1 + world.choices.below(6) {
         step(caller.as_context_mut())?;
     }
@@ -182,8 +175,7 @@ fn enter<R>(
 
 fn call(mut store: StoreContextMut<'_, World>) -> Result<()> {
     store.data_mut().seen.nested += u64::from(!store.data().activations.is_empty());
-    let (result, period) =
-        enter(store.as_context_mut(), |store, run, args| run.call(store, args))?;
+    let (result, period) = enter(store.as_context_mut(), |store, run, args| run.call(store, args))?;
     let world = store.data_mut();
     if let Some(period) = period {
         ensure!(!matches!(result, Some(Ok(_))), "a host function has failed, and it returned");

@@ -13,8 +13,8 @@ use crate::resuming::{Resumed, resume};
 use crate::threads;
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use stillframe::{
-    AsContextMut, FrameHandle, Func, ResumableCall, ResumeRefused, Store,
-    StoreContextMut, Val, ValType,
+    AsContextMut, FrameHandle, Func, ResumableCall, ResumeRefused, Store, StoreContextMut, Val,
+    ValType,
 };
 
 /// A call that is suspended.
@@ -83,8 +83,9 @@ impl Task {
         }
         let inputs = inputs.unwrap_or_default();
         let lane = self.lane;
-        let resumed =
-            enter_resumed(store, lane, pays, |store| resume(store.as_context_mut(), call, &inputs, &mut results))?;
+        let resumed = enter_resumed(store, lane, pays, |store| {
+            resume(store.as_context_mut(), call, &inputs, &mut results)
+        })?;
         match resumed {
             Resumed::Refused(call, ResumeRefused::NotEnoughFuel { required, available }) => {
                 ensure!(!pays, "refused with {available} units of {required}");
