@@ -12,7 +12,6 @@ mod frames {
     mod places;
     mod staleness;
     mod states;
-    mod stress;
     mod suspended;
     mod traces;
     mod values;

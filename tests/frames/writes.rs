@@ -44,6 +44,24 @@ fn frames_of_modules_that_were_compiled_without_writes_are_read_only() {
     assert_eq!(run(&mut store).call(&mut store, (3, 4)).unwrap(), 27);
 }
 
+/// References are readable in them, as roots; code does not read them again.
+#[test]
+fn frames_without_state_are_read_only_whatever_is_configured() {
+    let engine = engine(|config| {
+        config.frame_writes(true).frame_state(FrameState::Off);
+    });
+    let mut store = store_with(&engine, WAT);
+    then(&mut store, |caller| {
+        let frame = caller.frames().next().unwrap();
+        let object = ExternRef::new(&mut *caller, 1)?;
+        assert!(frame.local(&*caller, 7).unwrap().unwrap_externref().is_none());
+        let written = frame.set_local(&mut *caller, 7, object.into());
+        assert_eq!(written, Err(FrameError::ReadOnly));
+        Ok(2)
+    });
+    assert_eq!(run(&mut store).call(&mut store, (3, 4)).unwrap(), 27);
+}
+
 #[test]
 fn what_does_not_fit_is_refused_and_changes_nothing() {
     let mut other = Store::new(&Engine::default(), ());

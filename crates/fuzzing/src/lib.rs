@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod artifact;
 pub mod configs;
 pub(crate) mod counters;
@@ -27,6 +28,7 @@ pub mod frames;
 pub mod input;
 pub mod modules;
 pub(crate) mod panics;
+pub(crate) mod resuming;
 pub mod suspend;
 pub mod threads;
 pub mod translate;

@@ -131,7 +131,8 @@ impl Config {
 
     /// Whether locals and operands of frozen frames can be written
     /// ([`FrameHandle::set_local`](crate::FrameHandle::set_local)). Off by default: code that reads
-    /// them again wherever they may have been written is slower.
+    /// them again wherever they may have been written is slower. Without effect where frames keep no
+    /// state ([`FrameState::Off`]).
     pub fn frame_writes(&mut self, enable: bool) -> &mut Config {
         self.compiler.frame_writes = enable;
         self

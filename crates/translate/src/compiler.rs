@@ -108,6 +108,8 @@ impl Compiler {
         let isa = host_isa(&options)?;
         let metering =
             Metering { fuel: options.fuel, epochs: options.epochs, costs: options.costs.clone() };
+        // A frame without state has nothing that could be written, and must say so.
+        let frame_writes = options.frame_writes && options.frame_state != FrameState::Off;
         let settings = CompileSettings {
             target: "x86_64-linux".into(),
             flags: code_flags(&isa),
@@ -115,8 +117,8 @@ impl Compiler {
             costs: if options.fuel { options.costs.stable_hash() } else { 0 },
             epochs: options.epochs,
             frame_state: options.frame_state,
-            frame_writes: options.frame_writes,
-            inlining: options.inlining && !options.frame_writes,
+            frame_writes,
+            inlining: options.inlining && !frame_writes,
         };
         Ok(Compiler { options, metering, isa, settings })
     }
@@ -211,8 +213,7 @@ impl Compiler {
 
     fn env<'a>(&'a self, info: &'a ModuleInfo, bodies: &[Body<'a>]) -> ModuleEnv<'a> {
         let offsets = VMOffsets::new(info);
-        let CompilerOptions { frame_state, frame_writes, .. } = self.options;
-        let frame_writes = frame_writes && frame_state != FrameState::Off;
+        let CompileSettings { frame_state, frame_writes, .. } = self.settings;
         let (isa, metering) = (&*self.isa, &self.metering);
         let inlinable = match self.settings.inlining {
             true => Inlinables::of(info, bodies),

@@ -40,6 +40,8 @@ counters! {
         stale,
         /// Calls made by host functions.
         nested,
+        /// Host functions that were called with four calls around theirs, or more.
+        deep,
         /// Calls that were suspended.
         suspended,
         /// Suspended calls that were resumed.

@@ -30,7 +30,6 @@ pub(super) struct World {
     pub(super) suspended: Vec<(Call, usize)>,
     /// Handles, and the periods that they are of.
     pub(super) held: Vec<(FrameHandle, usize)>,
-    pub(super) deepest: usize,
     /// What was found to be wrong.
     pub(super) failure: Option<Error>,
     pub(super) seen: Outcome,
@@ -53,7 +52,6 @@ impl World {
             activations: Vec::new(),
             suspended: Vec::new(),
             held: Vec::new(),
-            deepest: 0,
             failure: None,
             seen: Outcome::default(),
         }

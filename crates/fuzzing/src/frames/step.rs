@@ -33,8 +33,10 @@ pub(super) fn run(mut input: Input<'_>) -> Result<Outcome> {
 
 fn settings(choices: &mut Choices<'_>) -> Settings {
     let fuel = !choices.one_in(5);
+    let state = choices.pick(&[FrameState::All, FrameState::Live, FrameState::Off]);
     Settings {
-        frame_writes: choices.one_in(3),
+        // Without state it is refused.
+        frame_writes: choices.one_in(3) && state != FrameState::Off,
         fuel,
         slice: choices.pick(&[1, 1, 3, 20, 200]),
         max_fuel: choices.pick(&[500, 1500]),
@@ -42,7 +44,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         epochs: fuel && choices.one_in(3),
         inlining: !choices.one_in(3),
         opt_level: choices.pick(&[OptLevel::Speed, OptLevel::None, OptLevel::SpeedAndSize]),
-        ..Settings::new(choices.pick(&[FrameState::All, FrameState::Live, FrameState::Off]))
+        ..Settings::new(state)
     }
 }
 

@@ -61,7 +61,9 @@ pub(super) fn run(mut choices: Choices<'_>, operations: usize) -> Result<Outcome
             Err(anyhow!("a failure was found"))
         }
     })?;
-    play(&engine, &module, &linker, World::new(choices, operations, writes))
+    // Without state it is refused.
+    let can_write = writes && state != FrameState::Off;
+    play(&engine, &module, &linker, World::new(choices, operations, can_write))
         .with_context(|| format!("{state:?}, writes {writes}, a cache of {cache}"))
 }
 
@@ -102,7 +104,7 @@ fn host(caller: &mut Caller<'_, World>) -> Result<Ending> {
     let period = world.begin_period();
     let depth = world.activations.len();
     world.activations[depth - 1].period = Some(period);
-    world.deepest = world.deepest.max(depth);
+    world.seen.deep += u64::from(depth >= 5);
     for _ in 0..1 + world.choices.below(6) {
         step(caller.as_context_mut())?;
     }

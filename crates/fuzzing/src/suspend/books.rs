@@ -61,6 +61,11 @@ impl Books {
     pub(crate) fn resumed(&mut self, owed: u64) {
         self.left -= i128::from(owed);
     }
+
+    /// It does not, for another reason.
+    pub(crate) fn resumed_not(&mut self, owed: u64) {
+        self.left += i128::from(owed);
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //!   linear.rs    what costs a and b take, costs a + b take together
 //! ```
 
-mod books;
+pub(crate) mod books;
 mod cut;
 mod guest;
 mod host;

@@ -9,11 +9,12 @@ use super::host::{Escaped, Host, Instead, Mode, add_fuel, charge, enter, nested_
 use super::state::{Ending, check};
 use super::stir;
 use super::values::{show_all, values};
+use crate::resuming::{Resumed, resume};
 use crate::threads;
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use stillframe::{
-    AsContextMut, FrameHandle, Func, ResumableCall, ResumeError, ResumeRefused, Store,
-    StoreContextMut, Val, ValType,
+    AsContextMut, FrameHandle, Func, ResumableCall, ResumeRefused, Store, StoreContextMut, Val,
+    ValType,
 };
 
 /// A call that is suspended.
@@ -29,12 +30,6 @@ struct Suspended {
     results: Vec<Val>,
     /// Some of its frames.
     handles: Vec<FrameHandle>,
-}
-
-/// What became of an attempt to resume.
-enum Resumed {
-    Went(Result<ResumableCall, Error>),
-    Refused(ResumableCall, ResumeRefused),
 }
 
 /// How a task goes on.
@@ -88,8 +83,9 @@ impl Task {
         }
         let inputs = inputs.unwrap_or_default();
         let lane = self.lane;
-        let resumed =
-            enter_resumed(store, lane, pays, |store| resume(store, call, &inputs, &mut results))?;
+        let resumed = enter_resumed(store, lane, pays, |store| {
+            resume(store.as_context_mut(), call, &inputs, &mut results)
+        })?;
         match resumed {
             Resumed::Refused(call, ResumeRefused::NotEnoughFuel { required, available }) => {
                 ensure!(!pays, "refused with {available} units of {required}");
@@ -242,42 +238,6 @@ fn enter_resumed(
     Ok(done)
 }
 
-/// Resumes a call.
-fn resume(
-    store: &mut StoreContextMut<'_, Host>,
-    call: ResumableCall,
-    inputs: &[Val],
-    outputs: &mut [Val],
-) -> Resumed {
-    fn came<C>(
-        resumed: Result<ResumableCall, ResumeError<C>>,
-        wrap: impl Fn(C) -> ResumableCall,
-    ) -> Resumed {
-        match resumed {
-            Ok(call) => Resumed::Went(Ok(call)),
-            Err(error) => match error.reason().copied() {
-                Some(reason) => {
-                    Resumed::Refused(wrap(error.into_call().expect("it was refused")), reason)
-                }
-                None => Resumed::Went(Err(error.into_error())),
-            },
-        }
-    }
-    let store = store.as_context_mut();
-    match call {
-        ResumableCall::Finished => Resumed::Went(Ok(ResumableCall::Finished)),
-        ResumableCall::HostTrap(call) => {
-            came(call.resume(store, inputs, outputs), ResumableCall::HostTrap)
-        }
-        ResumableCall::OutOfFuel(call) => {
-            came(call.resume(store, outputs), ResumableCall::OutOfFuel)
-        }
-        ResumableCall::Interrupted(call) => {
-            came(call.resume(store, outputs), ResumableCall::Interrupted)
-        }
-    }
-}
-
 /// Resumes a call as it cannot be, now and then; it must come back.
 fn refusals(
     store: &mut StoreContextMut<'_, Host>,
@@ -291,30 +251,14 @@ fn refusals(
     let (resumed, expected) = match store.data_mut().choices.below(4) {
         0 => {
             let mut other = Store::new(store.engine(), ());
-            let resumed = match call {
-                ResumableCall::HostTrap(call) => call
-                    .resume(&mut other, inputs, results)
-                    .map_err(|error| (error.reason().copied(), error.into_call()))
-                    .map_err(|(reason, call)| (reason, call.map(ResumableCall::HostTrap))),
-                ResumableCall::OutOfFuel(call) => call
-                    .resume(&mut other, results)
-                    .map_err(|error| (error.reason().copied(), error.into_call()))
-                    .map_err(|(reason, call)| (reason, call.map(ResumableCall::OutOfFuel))),
-                ResumableCall::Interrupted(call) => call
-                    .resume(&mut other, results)
-                    .map_err(|error| (error.reason().copied(), error.into_call()))
-                    .map_err(|(reason, call)| (reason, call.map(ResumableCall::Interrupted))),
-                ResumableCall::Finished => return Ok(call),
-            };
-            let Err((Some(reason), Some(call))) = resumed else { bail!("resumed elsewhere") };
-            (Resumed::Refused(call, reason), ResumeRefused::WrongStore)
+            (resume(&mut other, call, inputs, results), ResumeRefused::WrongStore)
         }
         1 if matches!(call, ResumableCall::HostTrap(_)) => {
             let mut more = inputs.to_vec();
             more.push(Val::I32(0));
             let expected =
                 ResumeRefused::InputCount { expected: inputs.len(), found: inputs.len() + 1 };
-            (resume(store, call, &more, results), expected)
+            (resume(store.as_context_mut(), call, &more, results), expected)
         }
         2 if matches!(call, ResumableCall::HostTrap(_)) && !inputs.is_empty() => {
             let mut wrong = inputs.to_vec();
@@ -322,14 +266,14 @@ fn refusals(
             let found = if expected == ValType::I32 { ValType::F64 } else { ValType::I32 };
             wrong[index] = Val::default_for_ty(found);
             let reason = ResumeRefused::InputType { index, expected, found };
-            (resume(store, call, &wrong, results), reason)
+            (resume(store.as_context_mut(), call, &wrong, results), reason)
         }
         3 if matches!(call, ResumableCall::HostTrap(_)) => {
             let mut more = results.to_vec();
             more.push(Val::I32(0));
             let (expected, found) = (results.len(), results.len() + 1);
             let expected = ResumeRefused::OutputCount { expected, found };
-            (resume(store, call, inputs, &mut more), expected)
+            (resume(store.as_context_mut(), call, inputs, &mut more), expected)
         }
         _ => return Ok(call),
     };
