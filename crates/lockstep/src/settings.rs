@@ -19,10 +19,13 @@ pub struct Settings {
     pub epochs: bool,
     /// How code is optimised.
     pub opt_level: OptLevel,
+    /// Whether all functions are compiled as those are that would take too long as usual.
+    pub plain: bool,
 }
 
 impl Settings {
-    /// Frames of this kind, read only, with stops at all checkpoints.
+    /// Frames of this kind, read only, with stops at all checkpoints. With `LOCKSTEP_PLAIN=1`, of
+    /// plain code.
     pub fn new(frame_state: FrameState) -> Settings {
         Settings {
             frame_state,
@@ -32,6 +35,7 @@ impl Settings {
             max_fuel: 1_500,
             epochs: false,
             opt_level: OptLevel::Speed,
+            plain: std::env::var_os("LOCKSTEP_PLAIN").is_some(),
         }
     }
 
@@ -44,6 +48,7 @@ impl Settings {
             .cranelift_opt_level(self.opt_level)
             .frame_state(self.frame_state)
             .frame_writes(self.frame_writes)
+            .plain_code(self.plain)
             .parallel_compilation(false);
         config
     }
