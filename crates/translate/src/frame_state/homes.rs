@@ -8,7 +8,9 @@
 use super::StateKeeper;
 use crate::env::clif_type;
 use crate::func::FuncTranslator;
-use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
+use cranelift_codegen::ir::{
+    self, Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
+};
 use stillframe_abi::types::ValType;
 
 /// How a function is translated. Each is tried if the one before costs too much.
@@ -22,14 +24,35 @@ pub(crate) enum Way {
     Plain,
 }
 
-/// Where values live that have no cell: offsets in the slot of the cells.
+/// Where a value lives in the frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Home {
+    /// At this offset in the slot of the cells.
+    Cell(u32),
+    /// At this offset in the slot of what has no cell.
+    Other(u32),
+}
+
+/// Where values live that have no cell.
 #[derive(Default)]
 pub(super) struct Homes {
-    locals: Vec<Option<u32>>,
+    slot: Option<StackSlot>,
+    /// The slot's size so far.
+    size: u32,
+    locals: Vec<Option<Home>>,
     /// By depth: narrow and wide.
-    operands: Vec<[Option<u32>; 2]>,
-    /// The address of the slot, and in which block it was computed.
-    base: Option<(Block, Value)>,
+    operands: Vec<[Option<Home>; 2]>,
+    /// The addresses of both slots, and in which block they were computed.
+    bases: [Option<(Block, Value)>; 2],
+}
+
+impl Homes {
+    /// Makes room for a value.
+    fn reserve(&mut self, wide: bool) -> Home {
+        let offset = self.size;
+        self.size += if wide { 16 } else { 8 };
+        Home::Other(offset)
+    }
 }
 
 impl StateKeeper {
@@ -38,44 +61,47 @@ impl StateKeeper {
         self.homes.is_some()
     }
 
-    /// Makes room for a value that has no cell.
-    fn reserve(&mut self, wide: bool) -> u32 {
-        let offset = self.size;
-        self.size += if wide { 16 } else { 8 };
-        offset
+    fn homes(&mut self) -> &mut Homes {
+        self.homes.get_or_insert_default()
     }
 
-    fn home_of_local(&mut self, local: u32, ty: ValType) -> u32 {
+    fn home_of_local(&mut self, local: u32, ty: ValType) -> Home {
         if self.keeps(ty) {
             let cell = self.cell_of_local(local, ty);
-            return self.offsets[cell as usize];
+            return Home::Cell(self.offsets[cell as usize]);
         }
-        let at = local as usize;
-        if let Some(&Some(home)) = self.homes.as_ref().and_then(|homes| homes.locals.get(at)) {
+        let (homes, at) = (self.homes(), local as usize);
+        if let Some(&Some(home)) = homes.locals.get(at) {
             return home;
         }
-        let home = self.reserve(ty == ValType::V128);
-        let locals = &mut self.homes.get_or_insert_default().locals;
-        locals.resize(locals.len().max(at + 1), None);
-        locals[at] = Some(home);
+        let home = homes.reserve(ty == ValType::V128);
+        homes.locals.resize(homes.locals.len().max(at + 1), None);
+        homes.locals[at] = Some(home);
         home
     }
 
-    fn home_of_operand(&mut self, depth: usize, ty: ValType) -> u32 {
+    fn home_of_operand(&mut self, depth: usize, ty: ValType) -> Home {
         if self.keeps(ty) && depth < self.max_operands() {
             let cell = self.cell_of_operand(depth, ty);
-            return self.offsets[cell as usize];
+            return Home::Cell(self.offsets[cell as usize]);
         }
-        let wide = ty == ValType::V128;
-        let known = self.homes.as_ref().and_then(|homes| homes.operands.get(depth));
-        if let Some(home) = known.and_then(|homes| homes[usize::from(wide)]) {
+        let (homes, wide) = (self.homes(), ty == ValType::V128);
+        homes.operands.resize(homes.operands.len().max(depth + 1), [None; 2]);
+        if let Some(home) = homes.operands[depth][usize::from(wide)] {
             return home;
         }
-        let home = self.reserve(wide);
-        let operands = &mut self.homes.get_or_insert_default().operands;
-        operands.resize(operands.len().max(depth + 1), [None; 2]);
-        operands[depth][usize::from(wide)] = Some(home);
+        let home = homes.reserve(wide);
+        homes.operands[depth][usize::from(wide)] = Some(home);
         home
+    }
+
+    /// Sets the size of the slot with what has no cell.
+    pub(super) fn finish_homes(&self, func: &mut ir::Function) {
+        if let Some(homes) = &self.homes
+            && let Some(slot) = homes.slot
+        {
+            func.sized_stack_slots[slot].size = homes.size;
+        }
     }
 }
 
@@ -118,7 +144,7 @@ impl FuncTranslator<'_> {
         }
         let mut homes = Vec::with_capacity(values.len());
         for (value, &ty) in values.into_iter().zip(types) {
-            let home = self.state.reserve(ty == ValType::V128);
+            let home = self.state.homes().reserve(ty == ValType::V128);
             self.store_at(home, value);
             homes.push((home, ty));
         }
@@ -135,29 +161,46 @@ impl FuncTranslator<'_> {
         }
     }
 
-    fn store_at(&mut self, offset: u32, value: Value) {
-        let (base, flags) = (self.base(), self.cell_flags());
-        self.builder.ins().store(flags, value, base, offset as i32);
+    fn store_at(&mut self, home: Home, value: Value) {
+        let ((base, offset), flags) = (self.address(home), self.cell_flags());
+        self.builder.ins().store(flags, value, base, offset);
     }
 
-    fn load_at(&mut self, offset: u32, ty: ValType) -> Value {
-        let (base, flags) = (self.base(), self.cell_flags());
-        self.builder.ins().load(clif_type(ty), flags, base, offset as i32)
+    fn load_at(&mut self, home: Home, ty: ValType) -> Value {
+        let ((base, offset), flags) = (self.address(home), self.cell_flags());
+        self.builder.ins().load(clif_type(ty), flags, base, offset)
     }
 
-    /// The address of the slot with the homes. It is computed once for each block.
-    fn base(&mut self) -> Value {
+    /// A home's address. That of its slot is computed once for each block.
+    fn address(&mut self, home: Home) -> (Value, i32) {
+        let (which, offset) = match home {
+            Home::Cell(offset) => (0, offset as i32),
+            Home::Other(offset) => (1, offset as i32),
+        };
         let here = self.builder.current_block();
-        let known = self.state.homes.as_ref().and_then(|homes| homes.base);
-        if let Some((block, base)) = known
+        if let Some((block, base)) = self.state.homes().bases[which]
             && here == Some(block)
         {
-            return base;
+            return (base, offset);
         }
-        let slot = self.slot();
+        let slot = match home {
+            Home::Cell(_) => self.slot(),
+            Home::Other(_) => self.slot_of_others(),
+        };
         let base = self.builder.ins().stack_addr(types::I64, slot, 0);
-        self.state.homes.get_or_insert_default().base = here.map(|block| (block, base));
-        base
+        self.state.homes().bases[which] = here.map(|block| (block, base));
+        (base, offset)
+    }
+
+    fn slot_of_others(&mut self) -> StackSlot {
+        if let Some(slot) = self.state.homes().slot {
+            return slot;
+        }
+        // Its size is known when all homes are.
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 0, 3);
+        let slot = self.builder.create_sized_stack_slot(data);
+        self.state.homes().slot = Some(slot);
+        slot
     }
 }
 
@@ -166,5 +209,5 @@ impl FuncTranslator<'_> {
 pub(crate) enum Saved {
     Values(Vec<Value>),
     /// They are at these places of the frame.
-    Homes(Vec<(u32, ValType)>),
+    Homes(Vec<(Home, ValType)>),
 }

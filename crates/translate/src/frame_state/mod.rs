@@ -275,6 +275,7 @@ impl StateKeeper {
         if let Some(slot) = self.slot {
             func.sized_stack_slots[slot].size = self.size;
         }
+        self.finish_homes(func);
         let layout = FrameLayout { declared, sites, base: 0, cells: self.cells };
         FunctionState { layout, slot: self.slot, states: self.states }
     }
