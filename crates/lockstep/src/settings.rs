@@ -21,10 +21,13 @@ pub struct Settings {
     pub inlining: bool,
     /// How code is optimised.
     pub opt_level: OptLevel,
+    /// Whether all functions are compiled as those are that would take too long as usual.
+    pub plain: bool,
 }
 
 impl Settings {
-    /// Frames of this kind, read only, with stops at all checkpoints.
+    /// Frames of this kind, read only, with stops at all checkpoints. With `LOCKSTEP_PLAIN=1`, of
+    /// plain code.
     pub fn new(frame_state: FrameState) -> Settings {
         Settings {
             frame_state,
@@ -35,6 +38,7 @@ impl Settings {
             epochs: false,
             inlining: true,
             opt_level: OptLevel::Speed,
+            plain: std::env::var_os("LOCKSTEP_PLAIN").is_some(),
         }
     }
 
@@ -48,6 +52,7 @@ impl Settings {
             .frame_state(self.frame_state)
             .frame_writes(self.frame_writes)
             .inlining(self.inlining)
+            .plain_code(self.plain)
             .parallel_compilation(false);
         config
     }

@@ -148,6 +148,15 @@ impl Config {
         self
     }
 
+    /// Whether all functions are compiled in the way that takes the least time, and gives slow code.
+    /// Otherwise only functions are whose compilation would take too long; what they do is the same.
+    /// For tests.
+    #[doc(hidden)]
+    pub fn plain_code(&mut self, enable: bool) -> &mut Config {
+        self.compiler.plain = enable;
+        self
+    }
+
     /// How many places in code each store remembers at most of those where it has found frames
     /// ([`Store::frame_cache_stats`](crate::Store::frame_cache_stats)). The default is 4096.
     pub fn frame_cache_size(&mut self, entries: usize) -> &mut Config {

@@ -8,8 +8,9 @@
 //! the limit the runtime keeps a reserve of at least 32 KiB, which holds such a frame, the save
 //! area of a checkpoint's slow path (less than 1 KiB) and a signal frame.
 
+use crate::effort::{TooLarge, Weight};
 use crate::env::ModuleEnv;
-use crate::frame_state::{FunctionState, TooMuchState};
+use crate::frame_state::{FunctionState, TooMuchState, Way};
 use crate::func::{Translated, translate_function};
 use crate::points::{PointState, Points};
 use anyhow::{Context as _, Result, anyhow};
@@ -81,8 +82,8 @@ impl Worker {
         body: &FunctionBody<'_>,
     ) -> Result<CompiledFunction> {
         let index = validator.index;
-        let translated = self.translate(env, validator, body)?;
-        let code = self.generate(env.isa, stack_test(&translated)).context("generating code")?;
+        let (translated, isa) = self.translate(env, validator, body)?;
+        let code = self.generate(isa, stack_test(&translated)).context("generating code")?;
         let body_start = WasmPc(body.range().start as u32);
         let Translated { points, state, .. } = translated;
         let rows = rows(&code, &points, body_start)?;
@@ -113,10 +114,10 @@ impl Worker {
         validator: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
     ) -> Result<(String, String)> {
-        let translated = self.translate(env, validator, body)?;
+        let (translated, isa) = self.translate(env, validator, body)?;
         let clif = self.context.func.display().to_string();
         self.context.set_disasm(true);
-        let code = self.generate(env.isa, stack_test(&translated)).context("generating code")?;
+        let code = self.generate(isa, stack_test(&translated)).context("generating code")?;
         Ok((clif, code.vcode.unwrap_or_default()))
     }
 
@@ -136,16 +137,31 @@ impl Worker {
         self.generate(isa, stack_test)
     }
 
-    fn translate(
+    /// Translates a function in the first way whose cost is within bounds. Returns with what to
+    /// generate its code.
+    fn translate<'a>(
         &mut self,
-        env: &ModuleEnv<'_>,
+        env: &ModuleEnv<'a>,
         validator: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
-    ) -> Result<Translated> {
-        let again = FuncToValidate { resources: validator.resources.clone(), ..validator };
-        match self.translate_once(env, validator, body, false) {
-            Err(error) if error.is::<TooMuchState>() => self.translate_once(env, again, body, true),
-            other => other,
+    ) -> Result<(Translated, &'a dyn TargetIsa)> {
+        let mut way = if env.plain { Way::Plain } else { Way::Usual };
+        loop {
+            let resources = validator.resources.clone();
+            let validator = FuncToValidate { resources, ..validator };
+            let translated = self.translate_once(env, validator, body, way);
+            way = match translated {
+                Ok(translated) if way == Way::Plain => return Ok((translated, env.plain_isa)),
+                Ok(translated) => {
+                    if !Weight::of(&mut self.context, &translated.loops).is_too_much(body) {
+                        return Ok((translated, env.isa));
+                    }
+                    Way::Plain
+                }
+                Err(error) if way == Way::Usual && error.is::<TooMuchState>() => Way::Through,
+                Err(error) if way < Way::Plain && error.is::<TooLarge>() => Way::Plain,
+                Err(error) => return Err(error),
+            };
         }
     }
 
@@ -154,7 +170,7 @@ impl Worker {
         env: &ModuleEnv<'_>,
         validator: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
-        through: bool,
+        way: Way,
     ) -> Result<Translated> {
         // An error leaves the builder's context half full.
         let mut builder = std::mem::take(&mut self.builder);
@@ -164,7 +180,7 @@ impl Worker {
         let mut validator = validator.into_validator(std::mem::take(&mut self.validator));
         let func = &mut self.context.func;
         let translated =
-            translate_function(env, index, body, &mut validator, func, &mut builder, through)?;
+            translate_function(env, index, body, &mut validator, func, &mut builder, way)?;
         self.validator = validator.into_allocations();
         self.builder = builder;
         Ok(translated)

@@ -44,6 +44,9 @@ pub struct CompilerOptions {
     pub frame_writes: bool,
     /// Whether small functions are translated in the place of their calls. Not with `frame_writes`.
     pub inlining: bool,
+    /// Whether all functions are compiled in the plain way, which is else for those that would take
+    /// too long as usual. For tests.
+    pub plain: bool,
 }
 
 impl Default for CompilerOptions {
@@ -59,6 +62,7 @@ impl Default for CompilerOptions {
             frame_state: FrameState::default(),
             frame_writes: false,
             inlining: true,
+            plain: false,
         }
     }
 }
@@ -93,6 +97,8 @@ pub struct Compiler {
     options: CompilerOptions,
     metering: Metering,
     isa: OwnedTargetIsa,
+    /// For functions that are compiled in the plain way: it takes linear time.
+    plain_isa: OwnedTargetIsa,
     settings: CompileSettings,
 }
 
@@ -105,7 +111,8 @@ impl Compiler {
     ///
     /// If the processor lacks SSE4.1, or Cranelift does not support it.
     pub fn new(options: CompilerOptions) -> Result<Compiler> {
-        let isa = host_isa(&options)?;
+        let isa = host_isa(&options, false)?;
+        let plain_isa = host_isa(&options, true)?;
         let metering =
             Metering { fuel: options.fuel, epochs: options.epochs, costs: options.costs.clone() };
         // A frame without state has nothing that could be written, and must say so.
@@ -120,7 +127,7 @@ impl Compiler {
             frame_writes,
             inlining: options.inlining && !frame_writes,
         };
-        Ok(Compiler { options, metering, isa, settings })
+        Ok(Compiler { options, metering, isa, plain_isa, settings })
     }
 
     /// What this compiler's code is compiled for. Its artifacts run in engines with the same
@@ -214,12 +221,23 @@ impl Compiler {
     fn env<'a>(&'a self, info: &'a ModuleInfo, bodies: &[Body<'a>]) -> ModuleEnv<'a> {
         let offsets = VMOffsets::new(info);
         let CompileSettings { frame_state, frame_writes, .. } = self.settings;
-        let (isa, metering) = (&*self.isa, &self.metering);
+        let plain = self.options.plain;
+        let (isa, plain_isa, metering) = (&*self.isa, &*self.plain_isa, &self.metering);
         let inlinable = match self.settings.inlining {
             true => Inlinables::of(info, bodies),
             false => Inlinables::default(),
         };
-        ModuleEnv { info, offsets, isa, metering, inlinable, frame_state, frame_writes }
+        ModuleEnv {
+            info,
+            offsets,
+            isa,
+            plain_isa,
+            plain,
+            metering,
+            inlinable,
+            frame_state,
+            frame_writes,
+        }
     }
 
     /// Does `work` for every function body, in parallel if so configured, and collects what it
@@ -264,8 +282,8 @@ fn in_function(error: Error, info: &ModuleInfo, index: u32) -> Error {
     }
 }
 
-/// The code generator for this machine.
-fn host_isa(options: &CompilerOptions) -> Result<OwnedTargetIsa> {
+/// The code generator for this machine. A `plain` one takes linear time, and optimises nothing.
+fn host_isa(options: &CompilerOptions, plain: bool) -> Result<OwnedTargetIsa> {
     let mut flags = settings::builder();
     let mut set = |name: &str, value: &str| {
         flags.set(name, value).with_context(|| format!("Cranelift's flag {name}={value}"))
@@ -273,11 +291,13 @@ fn host_isa(options: &CompilerOptions) -> Result<OwnedTargetIsa> {
     set(
         "opt_level",
         match options.opt_level {
+            _ if plain => "none",
             OptLevel::None => "none",
             OptLevel::Speed => "speed",
             OptLevel::SpeedAndSize => "speed_and_size",
         },
     )?;
+    set("regalloc_algorithm", if plain { "single_pass" } else { "backtracking" })?;
     set("is_pic", "false")?;
     set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
     // Frames are walked by frame pointers, and faults found in the frame table: no unwind tables.

@@ -44,6 +44,10 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) info: &'a ModuleInfo,
     pub(crate) offsets: VMOffsets,
     pub(crate) isa: &'a dyn TargetIsa,
+    /// For functions that are compiled in the plain way.
+    pub(crate) plain_isa: &'a dyn TargetIsa,
+    /// Whether all functions are.
+    pub(crate) plain: bool,
     pub(crate) metering: &'a Metering,
     /// What is inlined.
     pub(crate) inlinable: Inlinables<'a>,

@@ -7,8 +7,9 @@
 //! operands are variables too.
 
 use crate::charges::Runs;
+use crate::effort::{self, TooLarge};
 use crate::env::{ModuleEnv, clif_type, wasm_signature};
-use crate::frame_state::{FunctionState, StateKeeper, TooMuchState};
+use crate::frame_state::{FunctionState, StateKeeper, TooMuchState, Way};
 use crate::inline::{self, Inlining};
 use crate::liveness::Liveness;
 use crate::metering::Stretch;
@@ -18,6 +19,7 @@ use crate::ops::control::ControlFrame;
 use crate::points::Points;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
+use cranelift_codegen::packed_option::ReservedValue;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::collections::HashMap;
 use stillframe_abi::builtins::Builtin;
@@ -68,6 +70,10 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) sig_refs: HashMap<u32, ir::SigRef>,
     /// Whether there is a call of wasm in the code.
     pub(crate) calls: bool,
+    /// The loops' headers, and how many loops each is in, itself included.
+    pub(crate) loops: Vec<(ir::Block, u32)>,
+    /// Branches to one loop's header, at most.
+    pub(crate) max_branches: u32,
 }
 
 /// What translating a function leaves beside the Cranelift function.
@@ -77,6 +83,8 @@ pub(crate) struct Translated {
     /// Whether the code contains a call of wasm: if not, its prologue needs no stack test as long as
     /// its frame fits the reserve.
     pub(crate) calls: bool,
+    /// The loops' headers, and how many loops each is in, itself included.
+    pub(crate) loops: Vec<(ir::Block, u32)>,
 }
 
 /// What the body contains, as written, reachable or not: it decides about the checkpoint at entry.
@@ -108,8 +116,8 @@ impl Contents {
 ///
 /// # Errors
 ///
-/// If the body is malformed or not valid; [`TooMuchState`](crate::frame_state::TooMuchState), unless
-/// frame state is written `through`.
+/// If the body is malformed or not valid; [`TooMuchState`], if it is to be translated in the usual
+/// way; [`TooLarge`].
 pub(crate) fn translate_function(
     env: &ModuleEnv<'_>,
     index: u32,
@@ -117,7 +125,7 @@ pub(crate) fn translate_function(
     validator: &mut FuncValidator<impl WasmModuleResources>,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
-    through: bool,
+    way: Way,
 ) -> Result<Translated> {
     let ty = env.info.func_type(index);
     func.signature = wasm_signature(ty);
@@ -142,7 +150,7 @@ pub(crate) fn translate_function(
         pc: WasmPc(0),
         operator: 0,
         first_point: ir::SourceLoc::new(0),
-        state: StateKeeper::new(env.frame_state, through),
+        state: StateKeeper::new(env.frame_state, way),
         liveness: None,
         runs: Runs::default(),
         stretch: Stretch::default(),
@@ -150,26 +158,31 @@ pub(crate) fn translate_function(
         func_refs: Default::default(),
         sig_refs: Default::default(),
         calls: false,
+        loops: Vec::new(),
+        max_branches: 0,
     };
     for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
         t.declare_local(ty, value);
     }
     let declared = t.translate_body(index, body, validator)?;
-    let FuncTranslator { builder, mut points, state, runs, inlining, calls, .. } = t;
+    let FuncTranslator { builder, mut points, state, runs, inlining, calls, loops, .. } = t;
     if env.metering.fuel {
         points.set_charges(runs.settle(builder.func));
     }
     let state = state.finish(builder.func, declared, inlining.sites);
     builder.finalize(env.isa.frontend_config());
-    Ok(Translated { points, state, calls })
+    Ok(Translated { points, state, calls, loops })
 }
 
 impl FuncTranslator<'_> {
     /// Adds a local, with its first value.
     pub(crate) fn declare_local(&mut self, ty: ValType, value: Value) {
-        let var = self.builder.declare_var(clif_type(ty));
-        self.builder.def_var(var, value);
+        let var = match self.state.is_plain() {
+            true => Variable::reserved_value(),
+            false => self.builder.declare_var(clif_type(ty)),
+        };
         self.locals.push((var, ty));
+        self.start_local(self.locals.len() as u32 - 1, value);
     }
 
     fn translate_body(
@@ -215,9 +228,31 @@ impl FuncTranslator<'_> {
             self.translate_operator(&op, pc)?;
             self.operator += 1;
             self.state.check_budget(self.operator)?;
+            self.check_size()?;
         }
         ops.finish()?;
         Ok(declared)
+    }
+
+    /// Whether the function becomes too large for the way in which it is translated.
+    fn check_size(&self) -> Result<(), TooLarge> {
+        let (func, plain) = (&self.builder.func, self.state.is_plain());
+        let variables = if plain { 0 } else { self.locals.len() };
+        let size = effort::Size {
+            values: func.dfg.num_values(),
+            listed: func.dfg.value_lists.capacity(),
+            variables_in_blocks: variables.saturating_mul(func.dfg.num_blocks()),
+            arguments_of_loops: variables.saturating_mul(self.max_branches as usize),
+        };
+        size.check(plain)
+    }
+
+    /// Puts a block behind all that are not cold.
+    pub(crate) fn set_cold(&mut self, block: ir::Block) {
+        // What lives from a block to one far behind is in the way of the plain allocator.
+        if !self.state.is_plain() {
+            self.builder.set_cold_block(block);
+        }
     }
 
     /// Charges for the operator, gives it a point and translates it.
@@ -279,7 +314,7 @@ impl FuncTranslator<'_> {
 
     /// Pushes a value of this type.
     pub(crate) fn push_as(&mut self, value: Value, ty: ValType) {
-        self.stack.push(value, ty);
+        self.stack.push(value, ty, self.builder.current_block());
         self.operand_pushed(self.stack.len() - 1, value);
     }
 

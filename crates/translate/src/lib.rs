@@ -20,6 +20,7 @@ mod charges;
 mod compile;
 mod compiler;
 mod costs;
+mod effort;
 mod env;
 mod frame_state;
 mod func;

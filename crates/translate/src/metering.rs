@@ -138,7 +138,9 @@ impl FuncTranslator<'_> {
     /// it is one with the test.
     fn emit_checkpoint(&mut self, want: Want) -> Option<Charge> {
         let (vmctx, metering) = (self.vmctx, self.env.metering);
-        let (slow, charge) = test_checkpoint(&mut self.builder, vmctx, metering, want);
+        let slow_path = self.builder.create_block();
+        self.set_cold(slow_path);
+        let (slow, charge) = test_checkpoint(&mut self.builder, vmctx, metering, want, slow_path);
         let cold = self.before_cold_call();
         // Not the value that the hot path has, so that it need not be in a register there.
         let kept = self.kept_context();
@@ -233,7 +235,9 @@ pub(crate) fn trampoline_checkpoint(
     vmctx: Value,
     metering: &Metering,
 ) {
-    let (slow, _) = test_checkpoint(builder, vmctx, metering, Want::One);
+    let cold = builder.create_block();
+    builder.set_cold_block(cold);
+    let (slow, _) = test_checkpoint(builder, vmctx, metering, Want::One, cold);
     slow.call(builder, vmctx, None);
     slow.finish(builder);
 }
@@ -248,15 +252,14 @@ struct SlowPath {
     go_on: ir::Block,
 }
 
-/// Emits the test of a checkpoint, and starts its slow path.
+/// Emits the test of a checkpoint, and starts its slow path, in block `cold`.
 fn test_checkpoint(
     builder: &mut FunctionBuilder<'_>,
     vmctx: Value,
     metering: &Metering,
     want: Want,
+    cold: ir::Block,
 ) -> (SlowPath, Option<Charge>) {
-    let cold = builder.create_block();
-    builder.set_cold_block(cold);
     let go_on = builder.create_block();
     let (fuel, epochs) = (metering.fuel, metering.tests_epochs());
     let constant = FuncTranslator::constant_flags();

@@ -1,6 +1,6 @@
 //! The operand stack while a function is translated: values, and their wasm types.
 
-use cranelift_codegen::ir::Value;
+use cranelift_codegen::ir::{Block, Value};
 use stillframe_abi::types::ValType;
 
 /// The operand stack of the place that is being translated.
@@ -8,6 +8,8 @@ use stillframe_abi::types::ValType;
 pub(crate) struct OperandStack {
     values: Vec<Value>,
     types: Vec<ValType>,
+    /// Where each was pushed.
+    blocks: Vec<Option<Block>>,
     /// The least height since [`OperandStack::start_operator`].
     low: usize,
 }
@@ -32,15 +34,23 @@ impl OperandStack {
         *self.types.last().expect("validated operand stack")
     }
 
-    pub(crate) fn push(&mut self, value: Value, ty: ValType) {
+    /// The block in which an operand was pushed.
+    pub(crate) fn block(&self, depth: usize) -> Option<Block> {
+        self.blocks[depth]
+    }
+
+    /// Pushes an operand, in a block.
+    pub(crate) fn push(&mut self, value: Value, ty: ValType, block: Option<Block>) {
         self.values.push(value);
         self.types.push(ty);
+        self.blocks.push(block);
     }
 
     /// Pops all but the lowest `height`.
     pub(crate) fn truncate(&mut self, height: usize) {
         self.values.truncate(height);
         self.types.truncate(height);
+        self.blocks.truncate(height);
         self.low = self.low.min(height);
     }
 

@@ -154,7 +154,8 @@ impl World<'_> {
         let from = self.choices.below(self.engines.len());
         let to = self.choices.below(self.engines.len());
         let bytes = self.engines[from].modules[1].serialize()?;
-        // SAFETY: the bytes were made just now.
+        // SAFETY: trusted code: the bytes were made just now.
+        #[allow(unsafe_code)]
         let module = unsafe { Module::deserialize(&self.engines[to].engine, &bytes) };
         let (a, b) = (&self.engines[from].settings, &self.engines[to].settings);
         // Other settings than the compiler's do not matter.

@@ -164,6 +164,7 @@ fn check(
     Ok(outcome)
 }
 
+#[allow(unsafe_code)]
 fn deserialize(engine: &Engine, bytes: &[u8]) -> Result<Module> {
     // SAFETY: trusted code: the bytes were made in this process, or are damaged in a way that their
     // checksum is wrong: nobody makes one that fits, except for parsers that run no code.

@@ -54,13 +54,29 @@ impl FuncTranslator<'_> {
 
     /// In write-through mode: stores all locals, which have their first values.
     pub(crate) fn keep_all_locals(&mut self) {
-        if self.state.through {
+        if self.state.through && !self.state.is_plain() {
             (0..self.locals.len() as u32).for_each(|local| self.save_local(local));
+        }
+    }
+
+    /// The first value of a local, which is the latest one.
+    pub(crate) fn start_local(&mut self, local: u32, value: Value) {
+        let (var, ty) = self.locals[local as usize];
+        if !self.state.is_plain() {
+            return self.builder.def_var(var, value);
+        }
+        self.store_local_home(local, value);
+        if self.state.keeps(ty) {
+            let cell = self.state.cell_of_local(local, ty);
+            self.state.set_held(cell, true);
         }
     }
 
     /// Gives a local another value.
     pub(crate) fn write_local(&mut self, local: u32, value: Value) {
+        if self.state.is_plain() {
+            return self.store_local_home(local, value);
+        }
         let (var, ty) = self.locals[local as usize];
         self.builder.def_var(var, value);
         match self.state.through && self.state.keeps(ty) {
@@ -74,6 +90,9 @@ impl FuncTranslator<'_> {
 
     /// The value of a local.
     pub(crate) fn read_local(&mut self, local: u32) -> Value {
+        if self.state.is_plain() {
+            return self.load_local_home(local);
+        }
         let (var, ty) = self.locals[local as usize];
         match self.env.frame_writes && self.state.through && self.state.keeps(ty) {
             true => {
@@ -93,6 +112,9 @@ impl FuncTranslator<'_> {
 
     /// Notes that the operand at a depth is new.
     pub(crate) fn operand_pushed(&mut self, depth: usize, value: Value) {
+        if self.state.is_plain() {
+            return self.store_operand_home(depth, value);
+        }
         match self.through_cell(depth) {
             Some(cell) => self.store_cell(cell, value),
             None if self.env.frame_writes => self.set_operand(depth, value),
@@ -102,6 +124,9 @@ impl FuncTranslator<'_> {
 
     /// The operand at a depth, bottom first.
     pub(crate) fn operand(&mut self, depth: usize) -> Value {
+        if self.state.is_plain() {
+            return self.operand_at_home(depth);
+        }
         if !self.env.frame_writes {
             return self.stack.values()[depth];
         }
@@ -329,7 +354,7 @@ impl FuncTranslator<'_> {
             return;
         }
         let cold = self.builder.create_block();
-        self.builder.set_cold_block(cold);
+        self.set_cold(cold);
         let next = self.builder.create_block();
         self.builder.ins().brif(condition, cold, &[], next, &[]);
         self.builder.switch_to_block(cold);
@@ -389,7 +414,7 @@ impl FuncTranslator<'_> {
         self.builder.set_srcloc(loc);
     }
 
-    fn slot(&mut self) -> StackSlot {
+    pub(super) fn slot(&mut self) -> StackSlot {
         if let Some(slot) = self.state.slot {
             return slot;
         }
@@ -420,7 +445,7 @@ impl FuncTranslator<'_> {
     }
 
     /// Flags of an access to a cell. Cells are aligned for words, not for vectors.
-    fn cell_flags(&mut self) -> MemFlagsData {
+    pub(super) fn cell_flags(&mut self) -> MemFlagsData {
         Region::FrameCells.flags(self.builder.func, MemFlagsData::new().with_notrap())
     }
 }

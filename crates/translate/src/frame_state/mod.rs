@@ -29,9 +29,13 @@
 //! hold everything everywhere, and with `frame_writes` locals are read from their cells.
 
 mod emit;
+mod homes;
+
+pub(crate) use homes::{Saved, Way};
 
 use crate::points::PointState;
 use cranelift_codegen::ir::{self, StackSlot, Value};
+use homes::Homes;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,12 +124,14 @@ pub(crate) struct StateKeeper {
     latest: Option<PointState>,
     /// Whether what is written is stored at once.
     through: bool,
+    /// Where values are that have no cell, if they all live in the frame.
+    homes: Option<Homes>,
     /// What keeping state has cost so far.
     spent: u64,
 }
 
 impl StateKeeper {
-    pub(crate) fn new(mode: FrameState, through: bool) -> StateKeeper {
+    pub(crate) fn new(mode: FrameState, way: Way) -> StateKeeper {
         StateKeeper {
             mode,
             slot: None,
@@ -137,7 +143,8 @@ impl StateKeeper {
             held: Rc::default(),
             states: vec![Readable::default()],
             latest: None,
-            through,
+            through: way != Way::Usual,
+            homes: (way == Way::Plain).then(Homes::default),
             spent: 0,
         }
     }
@@ -268,6 +275,7 @@ impl StateKeeper {
         if let Some(slot) = self.slot {
             func.sized_stack_slots[slot].size = self.size;
         }
+        self.finish_homes(func);
         let layout = FrameLayout { declared, sites, base: 0, cells: self.cells };
         FunctionState { layout, slot: self.slot, states: self.states }
     }

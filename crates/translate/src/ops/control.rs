@@ -19,7 +19,7 @@
 
 use crate::charges::{Charge, End, Join, RunId, Start};
 use crate::env::clif_type;
-use crate::frame_state::Meeting;
+use crate::frame_state::{Meeting, Saved};
 use crate::func::FuncTranslator;
 use crate::metering::Stretch;
 use crate::ops::exception::{self, Try};
@@ -44,6 +44,8 @@ pub(crate) struct ControlFrame {
     stretch: Stretch,
     /// How many loops there are among the frames up to this one.
     loops: u32,
+    /// Where among these frames the last `try_table` is.
+    try_table: Option<usize>,
 }
 
 /// Where branches to a construct's end go.
@@ -62,8 +64,8 @@ enum Kind {
     Function,
     /// A `block`, or an `if` behind its `else`.
     Block,
-    /// A `loop`; its parameters are the header's.
-    Loop { header: Block },
+    /// A `loop`; its parameters are the header's. So far so many branches go there.
+    Loop { header: Block, branches: u32 },
     /// An `if` before its `else`.
     If(Else),
     /// A `try_table`; its handlers are written at its `end` (`exception.rs`).
@@ -76,7 +78,7 @@ enum Kind {
 #[derive(Debug)]
 struct Else {
     block: Block,
-    params: Vec<Value>,
+    params: Saved,
     /// What the cells hold before the `if`.
     held: Meeting,
     /// The run before the `if`, if fuel is counted.
@@ -182,7 +184,11 @@ fn push_frame_at(t: &mut FuncTranslator<'_>, kind: Kind, signature: BlockSignatu
     let around = t.control.last().map_or(0, |frame| frame.loops);
     let loops = around + u32::from(matches!(kind, Kind::Loop { .. }));
     let (exit, stretch) = (Exit::default(), t.stretch);
-    t.control.push(ControlFrame { kind, signature, height, exit, stretch, loops });
+    let try_table = match kind {
+        Kind::Try(_) => Some(t.control.len()),
+        _ => t.control.last().and_then(|around| around.try_table),
+    };
+    t.control.push(ControlFrame { kind, signature, height, exit, stretch, loops, try_table });
 }
 
 fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
@@ -199,7 +205,9 @@ fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     let values = t.builder.block_params(header).to_vec();
     t.push_all(&values, params);
     t.checkpoint();
-    push_frame(t, Kind::Loop { header }, signature);
+    push_frame(t, Kind::Loop { header, branches: 0 }, signature);
+    let depth = t.control.last().map_or(0, |frame| frame.loops);
+    t.loops.push((header, depth));
 }
 
 fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
@@ -208,7 +216,9 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     }
     let condition = t.pop();
     // The parameters dominate both arms, so they need not be block parameters.
-    let params = t.top(signature.params(t.env.info).len());
+    let types = signature.params(t.env.info);
+    let params = t.top(types.len());
+    let params = t.save_for_later(params, types);
     let run = t.end_run(End::Arms);
     let then = t.builder.create_block();
     let block = t.builder.create_block();
@@ -253,7 +263,8 @@ fn start_else(
     t.stack.truncate(height);
     t.builder.switch_to_block(otherwise.block);
     t.state.arrive(otherwise.held);
-    t.push_all(&otherwise.params, signature.params(t.env.info));
+    let params = t.saved(otherwise.params);
+    t.push_all(&params, signature.params(t.env.info));
     run_after(t, otherwise.run);
     t.reachable = true;
 }
@@ -264,7 +275,7 @@ fn end(t: &mut FuncTranslator<'_>) {
     match frame.kind {
         Kind::Unreachable => return,
         Kind::Function | Kind::Block => {}
-        Kind::Loop { header } => t.builder.seal_block(header),
+        Kind::Loop { header, .. } => t.builder.seal_block(header),
         Kind::Try(ref mut try_table) if try_table.is_used() => {
             if t.reachable {
                 jump_to_exit(t, &mut frame.exit, frame.signature);
@@ -303,10 +314,11 @@ fn end(t: &mut FuncTranslator<'_>) {
 
 /// The innermost `try_table` that the current operator is in.
 pub(crate) fn innermost_try<'t>(t: &'t mut FuncTranslator<'_>) -> Option<&'t mut Try> {
-    t.control.iter_mut().rev().find_map(|frame| match &mut frame.kind {
+    let at = t.control.last()?.try_table?;
+    match &mut t.control[at].kind {
         Kind::Try(try_table) => Some(try_table),
         _ => None,
-    })
+    }
 }
 
 /// Branches to a label with the operands on top of the stack.
@@ -416,8 +428,13 @@ fn label(t: &mut FuncTranslator<'_>, depth: u32) -> Label {
     let at = t.control.len() - 1 - depth as usize;
     let signature = t.control[at].signature;
     let leaves_loop = t.control[at].loops < t.control.last().map_or(0, |frame| frame.loops);
-    let (block, join, types) = match (&t.control[at].kind, t.control[at].exit.block) {
-        (Kind::Loop { header }, _) => (*header, None, signature.params(t.env.info)),
+    let exit = t.control[at].exit.block;
+    let (block, join, types) = match (&mut t.control[at].kind, exit) {
+        (Kind::Loop { header, branches }, _) => {
+            *branches += 1;
+            t.max_branches = t.max_branches.max(*branches);
+            (*header, None, signature.params(t.env.info))
+        }
         (_, exit) => {
             let results = signature.results(t.env.info);
             let (block, join) = exit.unwrap_or_else(|| new_exit(t, results));

@@ -94,7 +94,7 @@ pub(crate) fn handler(t: &mut FuncTranslator<'_>) -> Option<Block> {
         return Some(entry);
     }
     let block = t.builder.create_block();
-    t.builder.set_cold_block(block);
+    t.set_cold(block);
     t.builder.append_block_param(block, types::I64);
     control::innermost_try(t)?.entry = Some(block);
     Some(block)
@@ -114,7 +114,7 @@ fn clauses(t: &mut FuncTranslator<'_>) -> Option<Block> {
         return Some(clauses);
     }
     let block = t.builder.create_block();
-    t.builder.set_cold_block(block);
+    t.set_cold(block);
     t.builder.append_block_param(block, types::I64);
     control::innermost_try(t)?.clauses = Some(block);
     Some(block)
