@@ -228,6 +228,8 @@ pub(crate) mod tests {
             info: &module.info,
             offsets: VMOffsets::new(&module.info),
             isa: &*isa,
+            plain_isa: &*isa,
+            plain: false,
             metering: &metering,
             inlinable: Default::default(),
             // What is stored for frames has tests of its own.
@@ -245,7 +247,7 @@ pub(crate) mod tests {
                 &mut validator.into_validator(Default::default()),
                 &mut func,
                 &mut Default::default(),
-                false,
+                crate::frame_state::Way::Usual,
             )
             .unwrap();
             functions.push(func);
