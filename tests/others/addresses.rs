@@ -191,10 +191,11 @@ fn the_largest_index_with_the_largest_offset_is_out_of_bounds() {
 /// access.
 #[test]
 fn a_memory_of_no_pages_has_no_bytes() {
-    let engine = engine(|config| {
-        config.pooled_memories(4);
-    });
-    for ty in ["0", "0 0", "0 5", "i64 0", "i64 0 0"] {
+    for (ty, keep) in ["0", "0 0", "0 5", "i64 0", "i64 0 0"].into_iter().zip([0, 0, 4, 4, 4]) {
+        // What is kept of others would lie around it, and be reserved too.
+        let engine = engine(|config| {
+            config.pooled_memories(keep);
+        });
         let index = if ty.contains("i64") { "i64" } else { "i32" };
         let functions: String = ACCESSES
             .iter()
