@@ -177,6 +177,7 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
     }
     let ours = Ours::new(wasm, &exports, plan.seed, &plan.settings, plan.mode)?;
     let reference = reference::Reference::new(wasm, &exports, plan.seed);
+    let judged = !reference.as_ref().err().is_some_and(Ending::depends_on_engine);
     let wasmi = modules::is_valid(wasm, wasmi_features())
         .then(|| wasmi::Wasmi::new(wasm, &exports, plan.seed));
     let (theirs, mut ours) = match (theirs, ours) {
@@ -193,19 +194,15 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
                     "instantiation ended differently: interpreter {reference:?}, ours {ours:?}"
                 ),
             }
-            match wasmi {
-                Some(Ok(_)) => bail!("only wasmi instantiates: ours {ours:?}"),
-                // Segments that do not fit are refused by wasmi.
-                Some(Err(wasmi @ (Ending::Trapped(_) | Ending::HostFailed(_))))
-                    if !wasmi.depends_on_engine() =>
-                {
-                    ensure!(
-                        wasmi.agrees(&ours),
-                        "instantiation ended differently: wasmi {wasmi:?}, ours {ours:?}"
-                    );
-                }
-                _ => {}
-            }
+            // Segments that do not fit are refused by wasmi in other words.
+            let differs = match &wasmi {
+                Some(Ok(_)) => true,
+                Some(Err(Ending::Refused(_))) | None => false,
+                Some(Err(wasmi)) => !wasmi.depends_on_engine() && !wasmi.agrees(&ours),
+            };
+            let wasmi = wasmi.map(|wasmi| wasmi.err());
+            ensure!(!differs || judged, "instantiating: wasmi {wasmi:?}, ours {ours:?}");
+            outcome.wasmi_alone = usize::from(differs);
             return Ok(outcome);
         }
         (Ok(_), Err(Ending::Trapped(kind)))
@@ -228,6 +225,7 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
         None => {}
         Some(Ok(guest)) => peers.push(Peer { name: WASMI, guest: Box::new(guest) }),
         Some(Err(error)) if error.depends_on_engine() => {}
+        Some(Err(_)) if judged => outcome.wasmi_alone = 1,
         Some(Err(error)) => bail!("only wasmi's instantiation failed: {error:?}"),
     }
     outcome.instances = 1;
