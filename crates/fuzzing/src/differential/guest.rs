@@ -4,7 +4,7 @@ use super::host::{Host, HostError};
 use super::value::{Given, Ty, Value};
 use crate::{Choices, modules};
 use anyhow::Result;
-use wasmparser::Validator;
+use wasmparser::{Parser, Payload, Validator};
 
 /// Bytes that a memory may have.
 pub const MAX_MEMORY: usize = 4 << 20;
@@ -99,6 +99,8 @@ pub struct Exports {
     pub tables: u32,
     /// Number of globals.
     pub globals: u32,
+    /// How many locals the function with the most has.
+    pub locals: u32,
 }
 
 impl Exports {
@@ -120,7 +122,14 @@ impl Exports {
             memories: types.memory_count(),
             tables: types.table_count(),
             globals: types.global_count(),
+            locals: locals(wasm)?,
         })
+    }
+
+    /// Whether a frame can be so large with us, and so small in wasmtime, that ours overflow the
+    /// stack first: we keep locals that are never read.
+    pub fn have_huge_frames(&self) -> bool {
+        self.locals > 500
     }
 
     /// Any parameters for the function of this index.
@@ -133,6 +142,21 @@ impl Exports {
         };
         self.functions[function as usize].params.iter().map(given).collect()
     }
+}
+
+/// How many locals the function with the most declares.
+fn locals(wasm: &[u8]) -> Result<u32> {
+    let mut most = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::CodeSectionEntry(body) = payload? {
+            let mut locals = 0;
+            for group in body.get_locals_reader()? {
+                locals += group?.0;
+            }
+            most = most.max(locals);
+        }
+    }
+    Ok(most)
 }
 
 fn ty(ty: wasmparser::ValType) -> Ty {

@@ -169,13 +169,15 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
         return Ok(outcome);
     }
     outcome.modules = 1;
+    let may_overflow = exports.have_huge_frames();
     let may_run_out = plan.budget.is_none() || plan.settings.costs == Costs::Dear;
     if theirs.as_ref().err().is_some_and(Ending::depends_on_engine) {
         outcome.exhausted = 1;
         return Ok(outcome);
     }
     let ours = Ours::new(wasm, &exports, plan.seed, &plan.settings, plan.mode)?;
-    let reference = reference::Reference::new(wasm, plan.seed);
+    let reference = reference::Reference::new(wasm, &exports, plan.seed);
+    let judged = !reference.as_ref().err().is_some_and(Ending::depends_on_engine);
     let wasmi = modules::is_valid(wasm, wasmi_features())
         .then(|| wasmi::Wasmi::new(wasm, &exports, plan.seed));
     let (theirs, mut ours) = match (theirs, ours) {
@@ -192,22 +194,21 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
                     "instantiation ended differently: interpreter {reference:?}, ours {ours:?}"
                 ),
             }
-            match wasmi {
-                Some(Ok(_)) => bail!("only wasmi instantiates: ours {ours:?}"),
-                // Segments that do not fit are refused by wasmi.
-                Some(Err(wasmi @ (Ending::Trapped(_) | Ending::HostFailed(_))))
-                    if !wasmi.depends_on_engine() =>
-                {
-                    ensure!(
-                        wasmi.agrees(&ours),
-                        "instantiation ended differently: wasmi {wasmi:?}, ours {ours:?}"
-                    );
-                }
-                _ => {}
-            }
+            // Segments that do not fit are refused by wasmi in other words.
+            let differs = match &wasmi {
+                Some(Ok(_)) => true,
+                Some(Err(Ending::Refused(_))) | None => false,
+                Some(Err(wasmi)) => !wasmi.depends_on_engine() && !wasmi.agrees(&ours),
+            };
+            let wasmi = wasmi.map(|wasmi| wasmi.err());
+            ensure!(!differs || judged, "instantiating: wasmi {wasmi:?}, ours {ours:?}");
+            outcome.wasmi_alone = usize::from(differs);
             return Ok(outcome);
         }
-        (Ok(_), Err(Ending::Trapped(Kind::OutOfFuel))) if may_run_out => {
+        (Ok(_), Err(Ending::Trapped(kind)))
+            if kind == Kind::OutOfFuel && may_run_out
+                || kind == Kind::StackOverflow && may_overflow =>
+        {
             outcome.exhausted = 1;
             return Ok(outcome);
         }
@@ -224,11 +225,12 @@ fn compare(wasm: &[u8], plan: &Plan, choices: &mut Choices<'_>) -> Result<Outcom
         None => {}
         Some(Ok(guest)) => peers.push(Peer { name: WASMI, guest: Box::new(guest) }),
         Some(Err(error)) if error.depends_on_engine() => {}
+        Some(Err(_)) if judged => outcome.wasmi_alone = 1,
         Some(Err(error)) => bail!("only wasmi's instantiation failed: {error:?}"),
     }
     outcome.instances = 1;
     outcome.with_wasmi = usize::from(peers.iter().any(|peer| peer.name == WASMI));
-    let mut comparison = Comparison { ours: &mut ours, peers, may_run_out, outcome };
+    let mut comparison = Comparison { ours: &mut ours, peers, may_run_out, may_overflow, outcome };
     comparison.states("after instantiation")?;
     for number in 0..calls(&exports) {
         if plan.budget.is_none() {
@@ -281,6 +283,8 @@ struct Comparison<'a> {
     /// Whether ours may run out of fuel, of which it has plenty: where an operation is charged by
     /// its length, which is beyond all bounds, and wasmtime does not charge it so.
     may_run_out: bool,
+    /// Whether ours may overflow the stack.
+    may_overflow: bool,
     outcome: Outcome,
 }
 
@@ -300,7 +304,12 @@ impl Comparison<'_> {
         }
         let call = || format!("f{function}{params:x?}");
         let found = self.ours.call(function, params);
-        if found == Ending::Trapped(Kind::OutOfFuel) && self.may_run_out {
+        let exhausted = match found {
+            Ending::Trapped(Kind::OutOfFuel) => self.may_run_out,
+            Ending::Trapped(Kind::StackOverflow) => self.may_overflow,
+            _ => false,
+        };
+        if exhausted {
             return Ok(false);
         }
         for (mut peer, ending) in peers.into_iter().zip(endings) {

@@ -59,7 +59,7 @@ impl Ours {
     ) -> Result<Result<Ours, Ending>> {
         let mut config = settings.config();
         // So much more than wasmtime's guests have that they overflow first.
-        config.max_wasm_stack(8 << 20);
+        config.max_wasm_stack(64 << 20);
         let engine = Engine::new(&config)?;
         let module = Module::new(&engine, wasm).context("a valid module does not compile")?;
         Ours::of(&engine, &module, exports, seed, settings, mode)

@@ -1,7 +1,7 @@
 //! Guests of the reference interpreter, which has all proposals and shares no code generator with
 //! anybody.
 
-use super::guest::{Ending, Guest, Kind, MAX_MEMORY, MAX_TABLE, MemoryState, State};
+use super::guest::{Ending, Exports, Guest, Kind, MAX_MEMORY, MAX_TABLE, MemoryState, State};
 use super::host::Host;
 use super::value::{Given, Ty, Value};
 use anyhow::{Error, Result};
@@ -30,9 +30,10 @@ struct Imported {
 
 impl Reference {
     /// An instance of the module. The error is an outcome too.
-    pub fn new(wasm: &[u8], seed: u64) -> Result<Reference, Ending> {
+    pub fn new(wasm: &[u8], exports: &Exports, seed: u64) -> Result<Reference, Ending> {
         let mut machine = Machine::new();
-        machine.max_depth = 20_000;
+        // Each frame has all its locals.
+        machine.max_depth = (4_000_000 / (exports.locals as usize + 100)).min(20_000);
         machine.max_memory = MAX_MEMORY as u64;
         machine.max_table = MAX_TABLE as u64;
         let (mut imported, mut imports) = (Vec::new(), Vec::new());
