@@ -15,6 +15,10 @@ use stillframe::{
 use stillframe_oracle as oracle;
 use stillframe_oracle::Step;
 
+/// A bulk operation of more units is not paid: sums of such costs saturate, and may do so otherwise
+/// in the interpreter.
+const HUGE: u64 = 1 << 60;
+
 /// Runs modules on both sides.
 #[derive(Debug)]
 pub struct Lockstep {
@@ -207,6 +211,10 @@ fn call(store: &mut Store<Twin>, func: Func, theirs: oracle::FuncId) -> Result<b
             Err(error) => return ended(store, &error),
             Ok(ResumableCall::Finished) => return finished(store, &results).map(|()| true),
             Ok(ResumableCall::OutOfFuel(call)) => {
+                if call.required_fuel() > HUGE {
+                    store.data_mut().report().given_up += 1;
+                    return Ok(false);
+                }
                 checkpoint(store, call.frames(&*store)?.collect())?;
                 if consumed(store)?.is_some_and(|all| all > settings.max_fuel) {
                     store.data_mut().report().given_up += 1;

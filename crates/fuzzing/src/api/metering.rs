@@ -80,7 +80,7 @@ fn asked(mut store: Context<'_>) -> Result<Result<UpdateDeadline>> {
     Ok(match answer {
         8 => Ok(UpdateDeadline::Interrupt),
         9 => Err(super::calls::OnPurpose.into()),
-        _ if answer % 2 == 0 => Ok(UpdateDeadline::Yield(ticks)),
+        _ if answer.is_multiple_of(2) => Ok(UpdateDeadline::Yield(ticks)),
         _ => Ok(UpdateDeadline::Continue(ticks)),
     })
 }
