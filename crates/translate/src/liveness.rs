@@ -127,7 +127,9 @@ struct LoopInfo {
 }
 
 impl Events {
-    fn scan(body: &FunctionBody<'_>) -> Result<Events> {
+    /// Those of a body with so many locals. What reads or writes a local that there is not does not
+    /// count: the body is not valid, which is found later.
+    fn scan(body: &FunctionBody<'_>, locals: usize) -> Result<Events> {
         let (list, starts, writes, loops) = Default::default();
         let mut events = Events { list, starts, writes, loops, operators: 0 };
         let mut reader = body.get_operators_reader()?;
@@ -138,6 +140,13 @@ impl Events {
         while !reader.eof() {
             let op = reader.read()?;
             let event = match op {
+                Operator::LocalGet { local_index }
+                | Operator::LocalSet { local_index }
+                | Operator::LocalTee { local_index }
+                    if local_index as usize >= locals =>
+                {
+                    None
+                }
                 Operator::LocalGet { local_index } => Some(Event::Get(local_index)),
                 Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
                     events.writes.push(local_index);
@@ -251,7 +260,7 @@ impl Liveness {
         locals: usize,
         all: bool,
     ) -> Result<Option<Liveness>> {
-        let events = Events::scan(body)?;
+        let events = Events::scan(body, locals)?;
         let before = if all { Vec::new() } else { vec![Vec::new(); events.list.len()] };
         let mut liveness = Liveness { events, locals, all, before, cursor: 0, next_loop: 0 };
         if all {
@@ -282,16 +291,8 @@ impl Liveness {
                 open.last().map_or_else(|| nothing.clone(), |construct| construct.handlers.clone())
             };
             match &self.events.list[at].1 {
-                &Event::Get(local) => {
-                    if (local as usize) < self.locals {
-                        live.insert(local);
-                    }
-                }
-                &Event::Set(local) => {
-                    if (local as usize) < self.locals {
-                        live.remove(local);
-                    }
-                }
+                &Event::Get(local) => live.insert(local),
+                &Event::Set(local) => live.remove(local),
                 Event::End => {
                     let after = live.words.clone();
                     let mut construct = Construct {

@@ -5,6 +5,7 @@ mod common;
 use common::{METERINGS, calling_compiler, compiler, position, rows, trap, wasm};
 use std::fmt::Write as _;
 use stillframe_abi::Trap;
+use stillframe_abi::artifact::FrameState;
 use stillframe_abi::frame_table::{RowKind, WasmPc};
 use stillframe_abi::types::{FuncType, ValType};
 use stillframe_translate::{Compiler, CompilerOptions, OperatorCosts, OptLevel, Progress};
@@ -376,6 +377,34 @@ fn malformed_bodies_are_refused() {
     }
     for cut in body - 4..good.len() {
         assert!(compiler.compile(&good[..cut], &()).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn locals_that_are_not_there_are_refused_wherever_the_liveness_of_others_is_asked_for() {
+    // Liveness looks ahead: at the call and at the loop's header it sees what is not valid, before
+    // validation has come to it. 5 is in the same word of a set as the one local, 65 is not.
+    for local in [5, 65, 70_000] {
+        for (at, write) in [
+            (format!("(drop (local.get {local}))"), String::new()),
+            (String::new(), format!("(local.set {local} (i32.const 1))")),
+            (String::new(), format!("(drop (local.tee {local} (i32.const 1)))")),
+        ] {
+            let module = wasm(&format!(
+                "(module (func $f (param i32)
+                    (call $f (local.get 0))
+                    {at}
+                    (loop (call $f (local.get 0)) {write} (br 0))))"
+            ));
+            for frame_state in [FrameState::Live, FrameState::All, FrameState::Off] {
+                for fuel in [false, true] {
+                    let options = CompilerOptions { frame_state, fuel, ..Default::default() };
+                    let compiler = Compiler::new(options).unwrap();
+                    let message = format!("{:#}", compiler.compile(&module, &()).unwrap_err());
+                    assert!(message.contains(&format!("unknown local {local}")), "{message}");
+                }
+            }
+        }
     }
 }
 
