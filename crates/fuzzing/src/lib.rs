@@ -27,7 +27,7 @@ pub mod differential;
 pub mod frames;
 pub mod input;
 pub mod modules;
-pub(crate) mod panics;
+pub mod panics;
 pub(crate) mod resuming;
 pub mod suspend;
 pub mod threads;

@@ -11,7 +11,11 @@ thread_local! {
 
 /// Does something that may panic; then its message is returned, and no hook is told. Fuzzers have
 /// one that ends the process.
-pub(crate) fn expected<R>(what: impl FnOnce() -> R) -> Result<R, String> {
+///
+/// # Errors
+///
+/// The message, if it panics.
+pub fn expected<R>(what: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
@@ -28,7 +32,7 @@ pub(crate) fn expected<R>(what: impl FnOnce() -> R) -> Result<R, String> {
 }
 
 /// The message of a panic.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+pub fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }
