@@ -9,7 +9,6 @@ use crate::stack::StackPool;
 use crate::types::TypeRegistry;
 use anyhow::Result;
 use std::any::Any;
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -97,14 +96,14 @@ pub unsafe trait TrampolineProvider: Send + Sync {
     }
 }
 
-/// Addresses of the trampolines of a type. Valid while the engine lives.
+/// Addresses of the trampolines of a type. Valid while somebody uses the type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trampolines {
     pub(crate) entry: *const u8,
     pub(crate) host: *const u8,
 }
 
-// SAFETY: code pages: addresses of code that the engine keeps mapped and that nobody writes.
+// SAFETY: code pages: addresses of code that the type keeps mapped and that nobody writes.
 unsafe impl Send for Trampolines {}
 // SAFETY: code pages: as above.
 unsafe impl Sync for Trampolines {}
@@ -115,17 +114,18 @@ pub struct EngineShared {
     epoch: AtomicU64,
     stacks: Arc<StackPool>,
     memories: Arc<MemoryPool>,
-    types: TypeRegistry,
+    types: TypeRegistry<MadeTrampolines>,
     provider: Box<dyn TrampolineProvider>,
     embedder: Box<dyn Any + Send + Sync>,
-    trampolines: Mutex<TrampolineCache>,
+    /// Held while trampolines are made.
+    making: Mutex<()>,
 }
 
-#[derive(Default)]
-struct TrampolineCache {
-    by_type: HashMap<u32, Trampolines>,
-    /// Keeps the code mapped.
-    code: Vec<Arc<TrampolineOwner>>,
+/// A type's trampolines, and what keeps their code mapped.
+#[derive(Clone)]
+pub(crate) struct MadeTrampolines {
+    addresses: Trampolines,
+    _owner: Arc<TrampolineOwner>,
 }
 
 /// The code of one type's trampolines, registered: a host trampoline with very many parameters
@@ -152,7 +152,7 @@ impl EngineShared {
             types: TypeRegistry::new(),
             provider,
             embedder,
-            trampolines: Mutex::default(),
+            making: Mutex::default(),
             config,
         })
     }
@@ -184,7 +184,7 @@ impl EngineShared {
     }
 
     /// The registry of function types.
-    pub fn types(&self) -> &TypeRegistry {
+    pub(crate) fn types(&self) -> &TypeRegistry<MadeTrampolines> {
         &self.types
     }
 
@@ -206,25 +206,28 @@ impl EngineShared {
         self.memories.free()
     }
 
-    /// The trampolines of type `id`; compiled when first asked for.
+    /// The trampolines of type `id`, of which the caller has a use; compiled when first asked for.
     pub(crate) fn trampolines(&self, id: u32) -> Result<Trampolines> {
-        let mut cache = self.trampolines.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(found) = cache.by_type.get(&id) {
-            return Ok(*found);
+        if let Some(made) = self.types.attached(id) {
+            return Ok(made.addresses);
         }
-        let ty = self.types.get(id).expect("a type id of this engine");
+        let _making = self.making.lock().unwrap_or_else(|e| e.into_inner());
+        // Another thread may have been faster.
+        if let Some(made) = self.types.attached(id) {
+            return Ok(made.addresses);
+        }
+        let ty = self.types.get(id);
         let made = self.provider.trampolines(&ty)?;
         let code = CodeMemory::publish(&made.text)?;
         let registration = self.provider.published(&ty, &made, code.range().start)?;
         let owner = Arc::new(TrampolineOwner { _registration: registration, code });
         let code = &owner.code;
-        let trampolines =
+        let addresses =
             Trampolines { entry: code.address(made.entry), host: code.address(made.host) };
         let registered: Weak<TrampolineOwner> = Arc::downgrade(&owner);
         code::register(code.range(), registered);
-        cache.code.push(owner);
-        cache.by_type.insert(id, trampolines);
-        Ok(trampolines)
+        self.types.attach(id, MadeTrampolines { addresses, _owner: owner });
+        Ok(addresses)
     }
 }
 

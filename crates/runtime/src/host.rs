@@ -145,9 +145,12 @@ impl StoreCore {
             ty.params().len(),
             ty.results().len()
         );
-        let type_id = self.engine().types().intern(ty);
-        let trampolines = self.trampolines(type_id)?;
         let engine = self.engine().clone();
+        let type_id = engine.types().intern(ty);
+        let trampolines = self.trampolines(type_id);
+        // The store uses it now, as long as it has the function.
+        engine.types().release([type_id]);
+        let trampolines = trampolines?;
         let store = NonNull::from(&mut *self);
         let HostCode { closure: code, entry } = code;
         let closure = match &code {

@@ -72,5 +72,4 @@ pub use store::{
     ExnHandle, ExternHandle, ExternalHandle, FuncHandle, GlobalHandle, InstanceHandle,
     MemoryHandle, StoreCore, StoreId, TableHandle,
 };
-pub use types::TypeRegistry;
 pub use value::RawValue;

@@ -125,6 +125,15 @@ impl Mapping {
         if range.is_empty() {
             return Ok(self);
         }
+        // Where the kernel is out of mappings it refuses this, and all pages are still there and this
+        // mapping's own. Behind it they are mappings of their own, and the next call needs no more.
+        // SAFETY: own mapping: `check` found the pages to be this mapping's own, and `self` was
+        // given away for this.
+        let closed =
+            unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), libc::PROT_NONE) };
+        if closed != 0 {
+            return Err(io::Error::last_os_error());
+        }
         let (kind, fd) = file.map_or((libc::MAP_ANONYMOUS, -1), |file| (0, file.as_raw_fd()));
         let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE | kind;
         let at = self.at(range.start);
@@ -420,6 +429,34 @@ mod tests {
         let whole = ManuallyDrop::new(Mapping::reserve(3 * page).unwrap());
         let base = whole.base() as usize;
         let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page };
+        let filler = all_mappings();
+        drop(middle);
+        let left = LEFT_COUNT.load(Relaxed);
+        drop(filler);
+        assert_eq!((left, LEFT_COUNT.load(Relaxed)), (1, 0));
+        let hole = base + page..base + 2 * page;
+        assert_eq!(testing::protections(hole.clone()), [(hole, None)]);
+    }
+
+    #[test]
+    fn what_cannot_be_closed_for_want_of_mappings_is_not_lost() {
+        if !testing::alone("mapping::tests::what_cannot_be_closed_for_want_of_mappings_is_not_lost")
+        {
+            return;
+        }
+        let page = page_size();
+        let mut mapping = Mapping::reserve(9 * page).unwrap();
+        mapping.open(0..9 * page).unwrap();
+        let range = mapping.base() as usize..mapping.base() as usize + 9 * page;
+        let filler = all_mappings();
+        mapping.close(3 * page..6 * page).unwrap_err();
+        drop(filler);
+        assert_eq!(testing::protections(range.clone()), [(range, None)]);
+    }
+
+    /// Mappings until the system has no more for this process.
+    fn all_mappings() -> Mapping {
+        let page = page_size();
         let filler = Mapping::reserve(page << 20).unwrap();
         let closed = |at: usize| {
             // SAFETY: a page of the filler, which nobody uses.
@@ -427,11 +464,6 @@ mod tests {
         };
         let full = (0..1 << 19).map(|i| 2 * i).any(closed);
         assert!(full, "no limit of mappings");
-        drop(middle);
-        let left = LEFT_COUNT.load(Relaxed);
-        drop(filler);
-        assert_eq!((left, LEFT_COUNT.load(Relaxed)), (1, 0));
-        let hole = base + page..base + 2 * page;
-        assert_eq!(testing::protections(hole.clone()), [(hole, None)]);
+        filler
     }
 }

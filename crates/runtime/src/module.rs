@@ -90,12 +90,13 @@ impl CompiledModule {
                 "the artifact's data segments exceed its data"
             );
         }
-        let type_ids = info.types.iter().map(|ty| engine.types().intern(ty)).collect();
         let imported = info.num_imported_memories as u32;
         let images = (imported..info.memories.len() as u32)
             .map(|memory| MemoryImage::for_memory(&info, &data, memory).map(Arc::new))
             .collect();
         let code = CodeMemory::publish(&text).context("mapping the module's code")?;
+        // Each is used until the module is dropped: nothing fails from here on.
+        let type_ids = info.types.iter().map(|ty| engine.types().intern(ty)).collect();
         let module = Arc::new(CompiledModule {
             engine: engine.clone(),
             settings,
@@ -300,6 +301,7 @@ impl Drop for CompiledModule {
         for image in self.images.iter().flatten() {
             self.engine.memories().forget(image);
         }
+        self.engine.types().release(self.type_ids.iter().copied());
     }
 }
 

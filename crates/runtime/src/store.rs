@@ -309,7 +309,7 @@ impl StoreCore {
         let id = self.func_ref(func).type_id;
         match self.used_types.get(id as usize) {
             Some(Some((_, ty))) => ty.clone(),
-            _ => self.engine.types().get(id).expect("functions have types of their engine"),
+            _ => self.engine.types().get(id),
         }
     }
 
@@ -359,8 +359,10 @@ impl StoreCore {
     #[cold]
     fn use_type(&mut self, type_id: u32) -> Result<Trampolines> {
         let at = type_id as usize;
+        let types = self.engine.types();
         let made = self.engine.trampolines(type_id)?;
-        let ty = self.engine.types().get(type_id).expect("functions have types of their engine");
+        let ty = types.get(type_id);
+        types.retain(type_id);
         if self.used_types.len() <= at {
             self.used_types.resize(at + 1, None);
         }
@@ -473,6 +475,8 @@ impl Drop for StoreCore {
         for memory in self.memories.drain(..) {
             self.engine.memories().put(memory.memory);
         }
+        let used = (0..).zip(&self.used_types).filter(|(_, used)| used.is_some());
+        self.engine.types().release(used.map(|(id, _)| id));
     }
 }
 
