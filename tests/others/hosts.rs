@@ -53,7 +53,7 @@ fn panics_and_errors_through_two_stores_leave_both_at_rest() {
         vec![h.into()]
     });
     for round in 0..20 {
-        let how = (round % 4).into();
+        let how = round % 4;
         let mut run = || call(&mut outer, outer_instance, "f", &[Val::I32(how)]);
         match how {
             0 => assert_eq!(run().unwrap()[0].unwrap_i32(), 140),
