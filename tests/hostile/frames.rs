@@ -1,7 +1,7 @@
 //! Frames of all sizes: as many locals, parameters and results as there can be, and frames that are
 //! larger than the stack.
 
-use super::common::{self, FUEL, LITTLE_AND_MUCH, Way, call, in_child, trap, ways};
+use super::common::{self, LITTLE_AND_MUCH, Way, call, in_child, trap, ways};
 use std::fmt::Write as _;
 use stillframe::{Engine, FrameState, FrozenTrace, Instance, Module, Trap, Val};
 
@@ -92,7 +92,8 @@ fn fifty_thousand_locals_are_there_and_one_more_is_refused() {
 #[test]
 fn a_frame_that_does_not_fit_overflows_where_it_is_entered() {
     let wasm = many_locals(&["v128"]);
-    for way in ways().filter(|way| way.plain || way.frame_state == FrameState::All) {
+    for way in ways().filter(|way| !way.epochs && (way.plain || way.frame_state == FrameState::All))
+    {
         // The frame takes 800,000 bytes.
         for (stack, fits) in [(64 << 10, false), (780 << 10, false), (2 << 20, true)] {
             let mut config = way.config();
@@ -100,6 +101,7 @@ fn a_frame_that_does_not_fit_overflows_where_it_is_entered() {
             let (mut store, instance) = common::instance(&config, &way, &wasm);
             let f = instance.get_func(&mut store, "f").unwrap();
             for _ in 0..2 {
+                let before = store.get_fuel().ok();
                 let result = call(&mut store, f, &[Val::I32(5)]);
                 assert_eq!(result.is_ok(), fits, "{stack}, {way:?}");
                 let Err(error) = result else { continue };
@@ -108,9 +110,7 @@ fn a_frame_that_does_not_fit_overflows_where_it_is_entered() {
                 assert_eq!(frames.len(), 1, "{stack}, {way:?}");
                 assert_eq!(frames[0].func_name(), Some("f"));
                 assert!(frames[0].local(0).is_err(), "the frame is not there");
-                if way.fuel {
-                    assert_eq!(store.get_fuel().unwrap(), FUEL, "nothing was executed");
-                }
+                assert_eq!(store.get_fuel().ok(), before, "nothing was executed");
                 let fine = instance.get_func(&mut store, "fine").unwrap();
                 assert_eq!(call(&mut store, fine, &[Val::I32(9)]).unwrap().unwrap_i32(), 9);
             }

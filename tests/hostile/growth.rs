@@ -1,7 +1,7 @@
 //! Memories and tables that grow as far as they can and then some: by one, by all, by more than there is.
 
-use super::common::{LITTLE_AND_MUCH, Way, in_child};
-use stillframe::{Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder};
+use super::common::{self, LITTLE_AND_MUCH, Way, in_child, trap};
+use stillframe::{Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder, Trap};
 
 struct Guest {
     store: Store<StoreLimits>,
@@ -16,7 +16,7 @@ impl Guest {
         store.limiter(|limits| limits);
         store.set_epoch_deadline(1_000);
         if way.fuel {
-            store.set_fuel(super::common::FUEL).unwrap();
+            store.set_fuel(common::FUEL).unwrap();
         }
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         Guest { store, instance }
@@ -132,12 +132,34 @@ fn a_memory_of_32_bits_grows_to_all_that_they_can_address() {
     assert_eq!(guest.grow(1), (-1, 65536));
 }
 
+/// What grows a table costs a unit for each element, whether it is refused or not: these have no
+/// fuel to pay.
+const UNPAID: [Way; 2] = [LITTLE_AND_MUCH[0], Way { fuel: false, ..LITTLE_AND_MUCH[1] }];
+
+#[test]
+fn a_table_that_grows_by_more_than_the_fuel_is_left_as_it_was() {
+    for index in ["i32", "i64"] {
+        let limits = StoreLimits::default();
+        let mut guest = Guest::new(&LITTLE_AND_MUCH[1], &table(index, "1 100"), limits);
+        let grow = guest.instance.get_typed_func::<i64, i64>(&mut guest.store, "grow").unwrap();
+        for fuel in [1_000, (1 << 32) - 1] {
+            guest.store.set_fuel(fuel).unwrap();
+            let error = grow.call(&mut guest.store, -1).unwrap_err();
+            assert_eq!(trap(&error), Trap::OutOfFuel, "{index}, {fuel}");
+            guest.store.set_fuel(common::FUEL).unwrap();
+            assert_eq!(guest.grow(0), (1, 1));
+        }
+        assert_eq!(guest.grow(99), (1, 100));
+        guest.last_is_there();
+    }
+}
+
 #[test]
 fn tables_grow_to_their_maximum_and_not_beyond() {
     if !in_child("hostile::growth::tables_grow_to_their_maximum_and_not_beyond") {
         return;
     }
-    for way in LITTLE_AND_MUCH {
+    for way in UNPAID {
         for index in ["i32", "i64"] {
             let mut guest = Guest::new(&way, &table(index, "1 100"), StoreLimits::default());
             for elements in 1..100 {
@@ -162,7 +184,7 @@ fn tables_grow_to_their_maximum_and_not_beyond() {
 #[test]
 fn the_limiter_has_the_last_word() {
     let limits = || StoreLimitsBuilder::new().memory_size(3 << 16).table_elements(3);
-    for way in LITTLE_AND_MUCH {
+    for way in UNPAID {
         for index in ["i32", "i64"] {
             for text in [
                 memory(index, "1 100"),

@@ -3,8 +3,8 @@
 
 use super::common::{FUEL, Way, trap, ways};
 use stillframe::{
-    AsContextMut, Caller, Config, Engine, Error, Extern, FrozenTrace, Func, Instance, Linker,
-    Module, Store, Trap,
+    AsContextMut, Caller, Config, Engine, Error, Extern, FrameState, FrozenTrace, Func, Instance,
+    Linker, Module, Store, Trap,
 };
 
 /// Functions `(param i32) (result i32)` that call themselves or each other for ever; `fine`, which does
@@ -22,10 +22,10 @@ const RECURSIONS: &str = r#"
     local.get 0 i32.const 1 i32.add call $pong i32.const 1 i32.add)
   (func $pong (type $t)                                                                  ;; 5
     local.get 0 i32.const 1 i32.sub call $ping i32.const 1 i32.sub)
-  (func $guarded (export "guarded") (type $t)                                            ;; 3 and what wasmtime says
+  (func $guarded (export "guarded") (type $t)                                            ;; 4
     (block (try_table (catch_all 0) (return (call $guarded (local.get 0)))))
     (i32.const -1))
-  (func $wide (export "wide") (type $t)                                                  ;; 203
+  (func $wide (export "wide") (type $t)                                                  ;; 15
     (local v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128)
     (local.set 1 (i32x4.splat (local.get 0))) (local.set 2 (i32x4.splat (local.get 0)))
     (local.set 3 (i32x4.splat (local.get 0))) (local.set 4 (i32x4.splat (local.get 0)))
@@ -44,7 +44,7 @@ const KINDS: [(&str, u64, [&str; 2]); 5] = [
     ("direct", 5, ["direct"; 2]),
     ("indirect", 6, ["indirect"; 2]),
     ("mutual", 5, ["ping", "pong"]),
-    ("guarded", 3, ["guarded"; 2]),
+    ("guarded", 4, ["guarded"; 2]),
     ("wide", 15, ["wide"; 2]),
 ];
 
@@ -72,7 +72,8 @@ fn overflow(way: &Way, kind: &(&str, u64, [&str; 2]), stack: usize) -> usize {
             // Functions that call each other take turns, whichever was the last.
             let first = usize::from(trace.frames()[0].func_name() != Some(functions[0]));
             assert_eq!(frame.func_name(), Some(functions[(first + i) % 2]), "{what}");
-            assert!(frame.instance() == Some(instance), "{what}");
+            let known = way.frame_state != FrameState::Off;
+            assert!(!known || frame.instance() == Some(instance), "{what}");
         }
         assert_eq!(trace.frames().last().unwrap().func_name(), Some(functions[0]), "{what}");
         if way.fuel {
@@ -189,7 +190,8 @@ fn recursion_of_host_functions_that_call_each_other_in_wasm_of_two_instances() {
     let mut store = Store::new(&engine, Vec::<Instance>::new());
     let other = |at: usize| {
         move |mut caller: Caller<'_, Vec<Instance>>| {
-            let f = caller.data()[at].get_typed_func::<(), i32>(&mut caller, "f")?;
+            let instance = caller.data()[at];
+            let f = instance.get_typed_func::<(), i32>(&mut caller, "f")?;
             f.call(&mut caller, ())
         }
     };

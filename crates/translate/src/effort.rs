@@ -16,6 +16,9 @@ use wasmparser::FunctionBody;
 /// Functions with fewer values are too small to be heavy.
 const SMALL: usize = 2_000;
 
+/// Room for so many arguments may be there before a function is translated.
+pub(crate) const LISTED_KEPT: usize = 1 << 20;
+
 /// How large a function has become while it is translated.
 pub(crate) struct Size {
     pub(crate) values: usize,
@@ -36,9 +39,9 @@ impl Size {
         // count, and there are such only in the usual way.
         let values_max = if plain { 2 << 20 } else { 3 << 20 };
         match self.values > values_max
-            || self.listed > 32 << 20
-            || self.variables_in_blocks > 100 << 20
-            || self.arguments_of_loops > 30 << 20
+            || self.listed > 8 << 20
+            || self.variables_in_blocks > 50 << 20
+            || self.arguments_of_loops > 8 << 20
         {
             true => Err(TooLarge),
             false => Ok(()),
