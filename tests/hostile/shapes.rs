@@ -54,14 +54,14 @@ macro_rules! shapes {
 shapes! {
     /// Cold blocks that want its latest value made Cranelift compute all of it again in each.
     fn a_long_chain_of_computations() {
-        let body = repeat(60_000, |body, i| {
+        let body = repeat(120_000, |body, i| {
             let _ = writeln!(body, "i32.const {} {}", i % 64, ["i32.add", "i32.rotl"][i % 2]);
         });
         let chain = |x: i32, i: i32| match i % 2 {
             0 => x.wrapping_add(i % 64),
             _ => x.rotate_left(i as u32 % 64 % 32),
         };
-        computes(&module("", "", &format!("local.get 0\n{body}")), (0..60_000).fold(5, chain));
+        computes(&module("", "", &format!("local.get 0\n{body}")), (0..120_000).fold(5, chain));
     }
 
     /// The same with what is seen where something traps.
@@ -183,8 +183,8 @@ shapes! {
             let _ = write!(gets, "local.get {i} ");
         }));
         let wide = format!("(func $wide (param {params}) (result {params}) {gets} i32.const 1 i32.add)");
-        let body = "local.get 0\n".repeat(1000) + &"call $wide\n".repeat(300) + &"i32.add ".repeat(999);
-        computes(&module(&wide, "", &body), 5 * 1000 + 300);
+        let body = "local.get 0\n".repeat(1000) + &"call $wide\n".repeat(60) + &"i32.add ".repeat(999);
+        computes(&module(&wide, "", &body), 5 * 1000 + 60);
     }
 
     fn calls_and_branches_that_pass_more_than_can_be_compiled_are_refused() {

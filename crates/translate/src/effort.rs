@@ -28,6 +28,10 @@ pub(crate) struct Size {
     pub(crate) variables_in_blocks: usize,
     /// What the branches to one loop may pass.
     pub(crate) arguments_of_loops: usize,
+    /// What calls and branches pass as they are written.
+    pub(crate) passed: u64,
+    /// Bytes of the body.
+    pub(crate) bytes: u64,
 }
 
 impl Size {
@@ -38,7 +42,9 @@ impl Size {
         // The code generator numbers values with 21 bits. Those of which others are aliases do not
         // count, and there are such only in the usual way.
         let values_max = if plain { 2 << 20 } else { 3 << 20 };
-        match self.values > values_max
+        // Two bytes are enough for a call that passes two thousand values.
+        match self.passed > 200_000 + 20 * self.bytes
+            || self.values > values_max
             || self.listed > 8 << 20
             || self.variables_in_blocks > 50 << 20
             || self.arguments_of_loops > 8 << 20
