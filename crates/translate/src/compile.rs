@@ -8,7 +8,7 @@
 //! the limit the runtime keeps a reserve of at least 32 KiB, which holds such a frame, the save
 //! area of a checkpoint's slow path (less than 1 KiB) and a signal frame.
 
-use crate::effort::{TooLarge, Weight};
+use crate::effort::{self, TooLarge, Weight};
 use crate::env::ModuleEnv;
 use crate::frame_state::{FunctionState, TooMuchState, Way};
 use crate::func::{Translated, translate_function};
@@ -174,7 +174,11 @@ impl Worker {
     ) -> Result<Translated> {
         // An error leaves the builder's context half full.
         let mut builder = std::mem::take(&mut self.builder);
-        self.context.clear();
+        // What a function has made large would count as the next one's size.
+        match self.context.func.dfg.value_lists.capacity() > effort::LISTED_KEPT {
+            true => self.context = Context::new(),
+            false => self.context.clear(),
+        }
         let index = validator.index;
         self.context.func.name = ir::UserFuncName::user(0, index);
         let mut validator = validator.into_validator(std::mem::take(&mut self.validator));

@@ -74,6 +74,10 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) loops: Vec<(ir::Block, u32)>,
     /// Branches to one loop's header, at most.
     pub(crate) max_branches: u32,
+    /// Values that calls and branches have passed so far.
+    pub(crate) passed: u64,
+    /// Bytes of the body.
+    bytes: u64,
 }
 
 /// What translating a function leaves beside the Cranelift function.
@@ -160,6 +164,8 @@ pub(crate) fn translate_function(
         calls: false,
         loops: Vec::new(),
         max_branches: 0,
+        passed: 0,
+        bytes: body.range().end - body.range().start,
     };
     for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
         t.declare_local(ty, value);
@@ -243,6 +249,8 @@ impl FuncTranslator<'_> {
             listed: func.dfg.value_lists.capacity(),
             variables_in_blocks: variables.saturating_mul(func.dfg.num_blocks()),
             arguments_of_loops: variables.saturating_mul(self.max_branches as usize),
+            passed: self.passed,
+            bytes: self.bytes,
         };
         size.check(plain)
     }

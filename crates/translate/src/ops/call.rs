@@ -121,6 +121,8 @@ fn return_call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
 /// The contexts and the operands.
 fn arguments(t: &mut FuncTranslator<'_>, callee: &Callee, type_index: u32) -> Vec<Value> {
     t.calls = true;
+    let ty = &t.env.info.types[type_index as usize];
+    t.passed += (ty.params().len() + ty.results().len()) as u64;
     let vmctx = match *callee {
         Callee::Local(_) => t.vmctx,
         Callee::Indirect { vmctx, .. } => vmctx,

@@ -447,6 +447,7 @@ fn label(t: &mut FuncTranslator<'_>, depth: u32) -> Label {
     if !matches!(frame.kind, Kind::Loop { .. }) {
         frame.exit.held.join(&t.state.held);
     }
+    t.passed += types.len() as u64;
     Label { block, args: block_args(&t.top(types.len())), join, leaves_loop }
 }
 

@@ -1,0 +1,136 @@
+//! Functions that are too heavy for their size are compiled in the plain way, and others are not.
+
+mod common;
+
+use common::wasm;
+use stillframe_translate::{Compiler, CompilerOptions};
+
+/// A module with a function with this body, a function `$inc`, a memory and a table.
+fn module(body: &str) -> Vec<u8> {
+    wasm(&format!(
+        "(module (memory 1) (table 1 funcref)
+        (func (param i32) (result i32) (local i32 i32 i32 i32 i32 i32 i32 i32) {body})
+        (func $inc (param i32) (result i32) loop end local.get 0 i32.const 1 i32.add))"
+    ))
+}
+
+/// The code of each function.
+fn code(options: CompilerOptions, module: &[u8]) -> Vec<Vec<u8>> {
+    let artifact = Compiler::new(options).unwrap().compile(module, &()).unwrap();
+    let of_function = |range: &std::ops::Range<u32>| {
+        artifact.text[range.start as usize..range.end as usize].to_vec()
+    };
+    artifact.info.code.iter().map(of_function).collect()
+}
+
+/// Whether its first function is compiled in the plain way, without and with fuel.
+fn is_plain(module: &[u8]) -> [bool; 2] {
+    [false, true].map(|fuel| {
+        let first = |plain| {
+            code(CompilerOptions { fuel, plain, ..CompilerOptions::default() }, module).remove(0)
+        };
+        first(false) == first(true)
+    })
+}
+
+#[test]
+fn what_compilers_write_is_compiled_as_usual() {
+    let body = "local.get 0 call $inc local.tee 1 if
+        loop local.get 1 i32.load offset=8 local.get 2 i32.add local.set 2
+            local.get 1 i32.const 1 i32.sub local.tee 1 br_if 0 end
+        local.get 2 local.set 3 else local.get 0 local.set 4 end
+        block local.get 3 local.get 4 i32.lt_u br_if 0 local.get 4 local.set 3 end\n";
+    for times in [1, 20, 400] {
+        let module = module(&format!("{} local.get 3", body.repeat(times)));
+        assert_eq!(is_plain(&module), [false; 2], "{times}");
+    }
+}
+
+/// Each with a size that is within the bounds, and one that is not.
+#[test]
+fn what_takes_the_square_of_something_is_compiled_in_the_plain_way_beyond_a_size() {
+    type Shape = fn(usize) -> String;
+    let shapes: [(&str, Shape, usize, usize, [bool; 2]); 6] = [
+        (
+            "values that are looked for up the dominator tree",
+            |n| {
+                let step =
+                    "local.get 0 i32.eqz br_if 0 local.get 0 i32.const 3 i32.add local.set 0\n";
+                format!("block {} end local.get 0", step.repeat(n))
+            },
+            2_000,
+            12_000,
+            [true; 2],
+        ),
+        (
+            "one local that many branches join",
+            |n| "local.get 0 if i32.const 7 local.set 0 end\n".repeat(n) + "local.get 0",
+            1_000,
+            8_000,
+            [true; 2],
+        ),
+        (
+            "locals in nested loops",
+            |n| {
+                let round = |i: usize| {
+                    let i = 1 + i % 8;
+                    format!("local.get {i} i32.const 1 i32.add local.tee {i} br_if 0 end\n")
+                };
+                "loop ".repeat(n) + &(0..n).map(round).collect::<String>() + "local.get 0"
+            },
+            40,
+            2_000,
+            [true; 2],
+        ),
+        (
+            "operands that live across calls",
+            |n| "local.get 0 call $inc\n".repeat(n + 1) + &"i32.add\n".repeat(n),
+            500,
+            5_000,
+            [true; 2],
+        ),
+        (
+            "a chain that each checkpoint computes again",
+            |n| format!("local.get 0 {}", "i32.const 1 i32.rotl ".repeat(n)),
+            1_000,
+            12_000,
+            [false, true],
+        ),
+        (
+            "a chain that each trap computes again",
+            |n| {
+                let step = "i32.const 1 i32.rotl i32.const 0 table.get 0 drop ";
+                format!("local.get 0 {}", step.repeat(n))
+            },
+            100,
+            2_000,
+            [true; 2],
+        ),
+    ];
+    for (what, shape, light, heavy, plain) in shapes {
+        assert_eq!(is_plain(&module(&shape(light))), [false; 2], "{what}: {light}");
+        assert_eq!(is_plain(&module(&shape(heavy))), plain, "{what}: {heavy}");
+    }
+}
+
+#[test]
+fn a_function_that_has_been_too_large_does_not_make_the_next_one_so() {
+    // One worker compiles both. The branches pass all locals.
+    let locals = "i32 ".repeat(6_000);
+    let branches: String =
+        (1..6_000).map(|i| format!("local.get 0 br_if 0 i32.const {i} local.set {i}\n")).collect();
+    let reads: String = (1..6_000).map(|i| format!("local.get {i} i32.add\n")).collect();
+    let large = format!(
+        "(func (param i32) (result i32) (local {locals}) block {branches} end i32.const 0 {reads})"
+    );
+    let small =
+        "(func (param i32) (result i32) local.get 0 if i32.const 3 local.set 0 end local.get 0)";
+    let text = |plain: bool, functions: &str| {
+        let options = CompilerOptions { plain, parallel: false, ..CompilerOptions::default() };
+        code(options, &wasm(&format!("(module {functions})")))
+    };
+    let both = text(false, &format!("{large} {small}"));
+    assert_eq!(both[0], text(true, &large)[0], "it is too large");
+    assert_eq!(both[1], text(false, small)[0]);
+    assert_ne!(both[1], text(true, small)[0]);
+}
