@@ -12,7 +12,8 @@ use std::pin::pin;
 use std::task::{self, Poll, Waker};
 use stillframe::{
     AsContextMut, Caller, Extern, FrameHandle, Func, FuncType, Instance, Linker, Mutability, Ref,
-    ResumableCall, ResumeRefused, StoreContextMut, Trap, UncaughtException, Val, ValType,
+    ResumableCall, ResumeRefused, StoreContextMut, Trap, TypedFunc, TypedResumableCall,
+    UncaughtException, Val, ValType,
 };
 
 type Context<'a> = StoreContextMut<'a, Data>;
@@ -186,7 +187,14 @@ fn instantiate(mut store: Context<'_>) -> Result<()> {
                 linker.define(&store, "env", name, import)?;
             }
             ensure!(linker.define(&store, "env", "m", imports[0]).is_err(), "defined twice");
-            linker.instantiate(&mut store, &module)
+            ensure!(linker.alias("env", "nothing", "env", "x").is_err(), "nothing is defined");
+            linker.alias_module("env", "other")?;
+            ensure!(linker.get(&mut store, "other", "m") == Some(imports[0]), "an alias");
+            linker.define_unknown_imports_as_traps(&module)?;
+            match store.data_mut().choices.one_in(2) {
+                true => linker.instantiate(&mut store, &module),
+                false => linker.instantiate_pre(&module)?.instantiate(&mut store),
+            }
         }
         false => Instance::new(&mut store, &module, &imports),
     };
@@ -355,8 +363,52 @@ fn call_resumable(mut store: Context<'_>) -> Result<()> {
     let func = guest.inst.instance.get_func(&mut store, guest.name).context("an export")?;
     let mut results = vec![Val::I32(0); func.ty(&store).results().len()];
     let args = guest.args.clone();
-    let called = enter(&mut store, |store| func.call_resumable(store, &args, &mut results))?;
+    let typed = func.typed::<i32, i32>(&store).ok().filter(|_| store.data_mut().choices.one_in(2));
+    let called = enter(&mut store, |store| match typed {
+        Some(typed) => call_typed(store, typed, args[0].unwrap_i32(), &mut results),
+        None => func.call_resumable(store, &args, &mut results),
+    })?;
     came(&mut store, called, results, guest, Some(true))
+}
+
+/// The same for a function whose type is known to Rust; what comes back unfinished is carried on
+/// once, and then as any other call.
+fn call_typed(
+    store: &mut Context<'_>,
+    func: TypedFunc<i32, i32>,
+    arg: i32,
+    results: &mut [Val],
+) -> Result<ResumableCall> {
+    let is_plain = store.data_mut().choices.one_in(3);
+    if is_plain {
+        results[0] = Val::I32(func.call(&mut *store, arg)?);
+        return Ok(ResumableCall::Finished);
+    }
+    let mut call = func.call_resumable(&mut *store, arg)?;
+    if let TypedResumableCall::HostTrap(stands) = call {
+        call = match stands.host_error().downcast_ref() {
+            Some(Given(x)) => {
+                let answer = [Val::I32(x + 1)];
+                match stands.resume(&mut *store, &answer) {
+                    Ok(call) => call,
+                    Err(error) => {
+                        ensure!(error.reason().is_none(), "refused: {error}");
+                        return Err(error.into_error());
+                    }
+                }
+            }
+            None => TypedResumableCall::HostTrap(stands),
+        };
+    }
+    Ok(match call {
+        TypedResumableCall::Finished(result) => {
+            results[0] = Val::I32(result);
+            ResumableCall::Finished
+        }
+        TypedResumableCall::HostTrap(call) => ResumableCall::HostTrap(call.into_untyped()),
+        TypedResumableCall::OutOfFuel(call) => ResumableCall::OutOfFuel(call.into_untyped()),
+        TypedResumableCall::Interrupted(call) => ResumableCall::Interrupted(call.into_untyped()),
+    })
 }
 
 /// A call that was made or resumed resumably has come back.
