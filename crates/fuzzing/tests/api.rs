@@ -8,7 +8,7 @@ use stillframe_fuzzing::input::{random_bytes, seeds};
 #[test]
 fn any_sequence_of_calls_does_what_is_documented_and_leaves_nothing_behind() {
     let mut seen = Outcome::default();
-    for seed in seeds(300) {
+    for seed in seeds(800) {
         match api::run(&random_bytes(seed, 200)) {
             Ok(more) => seen += more,
             Err(error) => panic!("seed {seed}: {error:?}"),

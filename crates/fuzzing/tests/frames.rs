@@ -8,7 +8,7 @@ use stillframe_fuzzing::input::{random_bytes, seeds};
 #[test]
 fn every_frame_is_the_interpreters_in_every_configuration() {
     let mut seen = Outcome::default();
-    for seed in seeds(500) {
+    for seed in seeds(800) {
         match frames::run(&random_bytes(seed, 2500)) {
             Ok(more) => seen += more,
             Err(error) => panic!("seed {seed}: {error:?}"),

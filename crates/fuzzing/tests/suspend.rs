@@ -8,7 +8,7 @@ use stillframe_fuzzing::suspend::{self, Outcome};
 #[test]
 fn a_guest_that_is_cut_does_what_it_does_in_one_piece() {
     let mut seen = Outcome::default();
-    for seed in seeds(600) {
+    for seed in seeds(900) {
         match suspend::run(&random_bytes(seed, 3000)) {
             Ok(more) => seen += more,
             Err(error) => panic!("seed {seed}: {error:?}"),

@@ -1,18 +1,18 @@
 //! Calls: plain, resumable, asynchronous; nested, kept, resumed, dropped.
 
-use super::data::{Data, Glob, Inst, Mem, Tab, charge, same};
+use super::data::{Data, charge, same};
 use super::guests::{Expected, Guest};
-use super::{looks, metering, misuse, objects};
+use super::{instances, looks, metering, misuse, objects};
 use crate::panics::message;
 use crate::resuming::{Resumed, resume};
 use crate::threads;
-use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use anyhow::{Context as _, Error, Result, bail, ensure};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{self, Poll, Waker};
 use stillframe::{
-    AsContextMut, Caller, Extern, FrameHandle, Func, FuncType, Instance, Linker, Mutability, Ref,
-    ResumableCall, ResumeRefused, StoreContextMut, Trap, UncaughtException, Val, ValType,
+    AsContextMut, FrameHandle, ResumableCall, ResumeRefused, StoreContextMut, Trap, TypedFunc,
+    TypedResumableCall, UncaughtException, Val,
 };
 
 type Context<'a> = StoreContextMut<'a, Data>;
@@ -33,7 +33,7 @@ pub(super) struct Kept {
 
 /// The error of a host function that was given this number.
 #[derive(Debug)]
-pub(super) struct Given(i32);
+pub(super) struct Given(pub(super) i32);
 
 /// The error of an epoch callback, and what host functions panic with.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) fn operate(mut store: Context<'_>) -> Result<()> {
         7 | 8 => objects::global(store),
         9 => metering::fuel(store),
         10 | 11 => metering::epoch(store),
-        12..=14 if can_call => instantiate(store),
+        12..=14 if can_call => instances::instantiate(store),
         15..=19 if can_call => call(store),
         20..=24 if can_call => call_resumable(store),
         25 if can_call => direct(store),
@@ -79,167 +79,6 @@ pub(super) fn operate(mut store: Context<'_>) -> Result<()> {
         30 => misuse::within(store),
         _ => looks::look(store),
     }
-}
-
-/// A host function of the type that guests import.
-fn new_host(store: &mut Context<'_>) -> Func {
-    let token = store.data().token.clone();
-    match store.data_mut().choices.one_in(2) {
-        true => Func::wrap(store, move |caller: Caller<'_, Data>, x: i32| {
-            let _held = &token;
-            host(caller, x)
-        }),
-        false => {
-            let ty = FuncType::new([ValType::I32], [ValType::I32]);
-            Func::new(store, ty, move |caller: Caller<'_, Data>, params, results| {
-                let _held = &token;
-                results[0] = Val::I32(host(caller, params[0].unwrap_i32())?);
-                Ok(())
-            })
-        }
-    }
-}
-
-fn new_async_host(store: &mut Context<'_>) -> Func {
-    let token = store.data().token.clone();
-    Func::wrap_async(store, move |mut caller: Caller<'_, Data>, (x,): (i32,)| {
-        let held = token.clone();
-        Box::new(async move {
-            let pauses = caller.data_mut().choices.below(3);
-            for _ in 0..pauses {
-                threads::hop().await;
-                if let Err(error) = within(caller.as_context_mut()) {
-                    caller.data_mut().failure.get_or_insert(error);
-                }
-            }
-            drop(held);
-            match caller.data_mut().choices.one_in(6) {
-                true => Err(Given(x).into()),
-                false => Ok(x + 1),
-            }
-        })
-    })
-}
-
-/// Some operations in a host function.
-fn within(mut store: Context<'_>) -> Result<()> {
-    charge(&mut store)?;
-    if store.data_mut().choices.one_in(3) {
-        looks::hold(&mut store)?;
-    }
-    for _ in 0..store.data_mut().choices.below(3) {
-        operate(store.as_context_mut())?;
-    }
-    match store.data_mut().choices.one_in(4) {
-        true => looks::use_handles(&mut store),
-        false => Ok(()),
-    }
-}
-
-/// Does something, and returns one more than it was given.
-fn host(mut caller: Caller<'_, Data>, x: i32) -> Result<i32> {
-    if let Err(error) = within(caller.as_context_mut()) {
-        caller.data_mut().failure.get_or_insert(error);
-        return Err(anyhow!("a failure was found"));
-    }
-    let data = caller.data_mut();
-    match data.choices.below(24) {
-        0..=4 => Err(Given(x).into()),
-        5 => resume_unwind(Box::new("on purpose")),
-        _ => Ok(x + 1),
-    }
-}
-
-/// An instance of one of the guests, by a linker or without.
-fn instantiate(mut store: Context<'_>) -> Result<()> {
-    if store.data().insts.len() >= 12 {
-        return Ok(());
-    }
-    if store.data().memories.is_empty() || store.data_mut().choices.one_in(4) {
-        return own(store);
-    }
-    let data = store.data_mut();
-    let (Some(memory), Some(table), Some(global)) =
-        (data.any(data.memories.len()), data.any(data.tables.len()), data.any(data.globals.len()))
-    else {
-        return own(store);
-    };
-    let (m, t, g) = (&data.memories[memory], &data.tables[table], &data.globals[global]);
-    let fits = !m.is_64
-        && (!t.is_64 && t.element == ValType::FuncRef)
-        && (g.ty == ValType::I64 && g.mutability == Mutability::Var);
-    let objects: [Extern; 3] = [m.memory.into(), t.table.into(), g.global.into()];
-    let (is_async, is_linked) = (data.choices.one_in(4), data.choices.one_in(3));
-    let host = match is_async {
-        true => new_async_host(&mut store),
-        false => new_host(&mut store),
-    };
-    if !is_async {
-        store.data_mut().hosts.push(host);
-    }
-    let module = store.data().user.clone();
-    let imports = [objects[0], objects[1], objects[2], host.into()];
-    let made = match is_linked {
-        true => {
-            let mut linker = Linker::new(store.engine());
-            for (name, import) in ["m", "t", "g", "h"].iter().zip(imports) {
-                linker.define(&store, "env", name, import)?;
-            }
-            ensure!(linker.define(&store, "env", "m", imports[0]).is_err(), "defined twice");
-            linker.instantiate(&mut store, &module)
-        }
-        false => Instance::new(&mut store, &module, &imports),
-    };
-    ensure!(made.is_ok() == fits, "an instance: {:?}", made.err());
-    let Ok(instance) = made else { return Ok(()) };
-    store.data_mut().seen.instances += 1;
-    let inc = instance.get_func(&mut store, "inc").context("an export")?;
-    let data = store.data_mut();
-    data.incs.push(inc);
-    data.insts.push(Inst { instance, memory, table, global, inc, is_async });
-    Ok(())
-}
-
-/// An instance with objects of its own.
-fn own(mut store: Context<'_>) -> Result<()> {
-    if store.data().memories.len() >= 2 * super::data::MAX_OBJECTS {
-        return Ok(());
-    }
-    let module = store.data().owner.clone();
-    charge(&mut store)?;
-    let made = Instance::new(&mut store, &module, &[]);
-    charge(&mut store)?;
-    let instance = match made {
-        Ok(instance) => instance,
-        // Its start function was one call too many.
-        Err(error) if error.downcast_ref() == Some(&Trap::StackOverflow) => return Ok(()),
-        Err(error) => return Err(error.context("an instance")),
-    };
-    store.data_mut().seen.instances += 1;
-    let export = |store: &mut Context<'_>, name| {
-        instance.get_export(&mut *store, name).with_context(|| format!("export {name}"))
-    };
-    let memory = export(&mut store, "m")?.into_memory().context("a memory")?;
-    let table = export(&mut store, "t")?.into_table().context("a table")?;
-    let global = export(&mut store, "g")?.into_global().context("a global")?;
-    let inc = export(&mut store, "inc")?.into_func().context("a function")?;
-    let mut memory = Mem::new(memory, 1, 9, false);
-    for (address, byte) in [(0, 1), (1, 2), (2, 3)] {
-        memory.set_byte(address, byte);
-    }
-    let mut elements = vec![Ref::Func(None); 4];
-    elements[1] = Ref::Func(Some(inc));
-    let data = store.data_mut();
-    data.memories.push(memory);
-    data.tables.push(Tab { table, element: ValType::FuncRef, elements, maximum: 50, is_64: false });
-    data.globals.push(Glob {
-        global,
-        ty: ValType::I64,
-        mutability: Mutability::Var,
-        value: Val::I64(8),
-    });
-    data.incs.push(inc);
-    Ok(())
 }
 
 /// Any call of any instance.
@@ -355,8 +194,52 @@ fn call_resumable(mut store: Context<'_>) -> Result<()> {
     let func = guest.inst.instance.get_func(&mut store, guest.name).context("an export")?;
     let mut results = vec![Val::I32(0); func.ty(&store).results().len()];
     let args = guest.args.clone();
-    let called = enter(&mut store, |store| func.call_resumable(store, &args, &mut results))?;
+    let typed = func.typed::<i32, i32>(&store).ok().filter(|_| store.data_mut().choices.one_in(2));
+    let called = enter(&mut store, |store| match typed {
+        Some(typed) => call_typed(store, typed, args[0].unwrap_i32(), &mut results),
+        None => func.call_resumable(store, &args, &mut results),
+    })?;
     came(&mut store, called, results, guest, Some(true))
+}
+
+/// The same for a function whose type is known to Rust; what comes back unfinished is carried on
+/// once, and then as any other call.
+fn call_typed(
+    store: &mut Context<'_>,
+    func: TypedFunc<i32, i32>,
+    arg: i32,
+    results: &mut [Val],
+) -> Result<ResumableCall> {
+    let is_plain = store.data_mut().choices.one_in(3);
+    if is_plain {
+        results[0] = Val::I32(func.call(&mut *store, arg)?);
+        return Ok(ResumableCall::Finished);
+    }
+    let mut call = func.call_resumable(&mut *store, arg)?;
+    if let TypedResumableCall::HostTrap(stands) = call {
+        call = match stands.host_error().downcast_ref() {
+            Some(Given(x)) => {
+                let answer = [Val::I32(x + 1)];
+                match stands.resume(&mut *store, &answer) {
+                    Ok(call) => call,
+                    Err(error) => {
+                        ensure!(error.reason().is_none(), "refused: {error}");
+                        return Err(error.into_error());
+                    }
+                }
+            }
+            None => TypedResumableCall::HostTrap(stands),
+        };
+    }
+    Ok(match call {
+        TypedResumableCall::Finished(result) => {
+            results[0] = Val::I32(result);
+            ResumableCall::Finished
+        }
+        TypedResumableCall::HostTrap(call) => ResumableCall::HostTrap(call.into_untyped()),
+        TypedResumableCall::OutOfFuel(call) => ResumableCall::OutOfFuel(call.into_untyped()),
+        TypedResumableCall::Interrupted(call) => ResumableCall::Interrupted(call.into_untyped()),
+    })
 }
 
 /// A call that was made or resumed resumably has come back.

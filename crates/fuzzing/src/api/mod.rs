@@ -6,6 +6,7 @@
 //!   data.rs      a store's data: what its objects must be          guests.rs   what guests do
 //!   objects.rs   memories, tables and globals, with edge values    misuse.rs   what is refused
 //!   calls.rs     calls plain, resumable, asynchronous; nested, kept, resumed, dropped
+//!   instances.rs instances, and host functions, which do any of this
 //!   metering.rs  fuel, epochs, limits                              looks.rs    frames, handles, dumps
 //! ```
 //!
@@ -15,6 +16,7 @@
 mod calls;
 mod data;
 mod guests;
+mod instances;
 mod looks;
 mod metering;
 mod misuse;
