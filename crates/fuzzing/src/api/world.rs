@@ -8,7 +8,8 @@ use crate::configs::Settings;
 use crate::panics::expected;
 use crate::{Choices, threads};
 use anyhow::{Context as _, Result, bail, ensure};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use stillframe::{
     AsContextMut, Engine, EngineWeak, FrameHandle, Instance, Linker, Module, ResumeRefused, Store,
     Val,
@@ -18,6 +19,8 @@ use stillframe::{
 const ENGINES: usize = 3;
 /// Stores at once, at most.
 const STORES: usize = 4;
+/// Settings for which what was compiled is kept, at most.
+const COMPILED_KEPT: usize = 500;
 /// Operations on the world.
 const OPERATIONS: usize = 60;
 
@@ -95,7 +98,7 @@ impl World<'_> {
         config.max_wasm_stack(self.choices.pick(&[1 << 20, 64 << 10]));
         config.frame_cache_size(self.choices.pick(&[4096, 0, 1]));
         let engine = Engine::new(&config)?;
-        let modules = [Module::new(&engine, OWNER)?, Module::new(&engine, USER)?];
+        let modules = modules(&engine, &settings)?;
         ensure!(Module::new(&engine, "(module (func (drop)))").is_err(), "an invalid module");
         self.weak.push(engine.weak());
         self.engines.push(Made { engine, settings, modules });
@@ -154,9 +157,7 @@ impl World<'_> {
         let from = self.choices.below(self.engines.len());
         let to = self.choices.below(self.engines.len());
         let bytes = self.engines[from].modules[1].serialize()?;
-        // SAFETY: trusted code: the bytes were made just now.
-        #[allow(unsafe_code)]
-        let module = unsafe { Module::deserialize(&self.engines[to].engine, &bytes) };
+        let module = of_bytes(&self.engines[to].engine, &bytes);
         let (a, b) = (&self.engines[from].settings, &self.engines[to].settings);
         // Other settings than the compiler's do not matter.
         ensure!(module.is_ok() || a != b, "refused by an engine that is alike: {:?}", module.err());
@@ -258,6 +259,31 @@ impl World<'_> {
         ensure!(left == 0, "{left} engines are left");
         Ok(self.seen)
     }
+}
+
+#[allow(unsafe_code)]
+fn of_bytes(engine: &Engine, bytes: &[u8]) -> Result<Module> {
+    // SAFETY: trusted code: the bytes were made by `Module::serialize` in this process, and nobody
+    // has changed them.
+    unsafe { Module::deserialize(engine, bytes) }
+}
+
+/// The guests, compiled for an engine. What was compiled for these settings once comes from bytes:
+/// compiling is most of the time otherwise.
+fn modules(engine: &Engine, settings: &Settings) -> Result<[Module; 2]> {
+    static COMPILED: Mutex<BTreeMap<String, [Vec<u8>; 2]>> = Mutex::new(BTreeMap::new());
+    let key = format!("{settings:?}");
+    let known = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some([owner, user]) = known().get(&key) {
+        return Ok([of_bytes(engine, owner)?, of_bytes(engine, user)?]);
+    }
+    let modules = [Module::new(engine, OWNER)?, Module::new(engine, USER)?];
+    let bytes = [modules[0].serialize()?, modules[1].serialize()?];
+    let mut known = known();
+    if known.len() < COMPILED_KEPT {
+        known.insert(key, bytes);
+    }
+    Ok(modules)
 }
 
 /// Some operations in a store, outside of all calls.
