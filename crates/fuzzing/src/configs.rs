@@ -34,6 +34,8 @@ pub struct Settings {
     pub opt_level: OptLevel,
     /// Whether stacks and memories are pooled.
     pub pooled: bool,
+    /// Whether all functions are compiled in the plain way.
+    pub plain: bool,
 }
 
 impl Settings {
@@ -51,6 +53,7 @@ impl Settings {
             inlining: bit(4) || bit(5),
             opt_level: choices.pick(&[OptLevel::Speed, OptLevel::None, OptLevel::SpeedAndSize]),
             pooled: bit(6) || bit(7),
+            plain: bit(2) && !bit(3) && bit(7),
         }
     }
 
@@ -66,7 +69,8 @@ impl Settings {
             .frame_writes(self.frame_writes)
             .inlining(self.inlining)
             .cranelift_opt_level(self.opt_level)
-            .parallel_compilation(false);
+            .parallel_compilation(false)
+            .plain_code(self.plain);
         if !self.pooled {
             config.pooled_stacks(0).pooled_memories(0);
         }

@@ -151,7 +151,13 @@ impl Worker {
             let validator = FuncToValidate { resources, ..validator };
             let translated = self.translate_once(env, validator, body, way);
             way = match translated {
-                Ok(translated) if way == Way::Plain => return Ok((translated, env.plain_isa)),
+                Ok(translated) if way == Way::Plain => {
+                    let isa = match effort::has_long_chains(&mut self.context, body) {
+                        true => env.single_pass_isa,
+                        false => env.plain_isa,
+                    };
+                    return Ok((translated, isa));
+                }
                 Ok(translated) => {
                     if !Weight::of(&mut self.context, &translated.loops).is_too_much(body) {
                         return Ok((translated, env.isa));
@@ -174,11 +180,9 @@ impl Worker {
     ) -> Result<Translated> {
         // An error leaves the builder's context half full.
         let mut builder = std::mem::take(&mut self.builder);
-        // What a function has made large would count as the next one's size.
-        match self.context.func.dfg.value_lists.capacity() > effort::LISTED_KEPT {
-            true => self.context = Context::new(),
-            false => self.context.clear(),
-        }
+        self.context.clear();
+        // Its capacity says how large a function is.
+        self.context.func.dfg.value_lists = Default::default();
         let index = validator.index;
         self.context.func.name = ir::UserFuncName::user(0, index);
         let mut validator = validator.into_validator(std::mem::take(&mut self.validator));

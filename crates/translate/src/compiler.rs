@@ -97,8 +97,9 @@ pub struct Compiler {
     options: CompilerOptions,
     metering: Metering,
     isa: OwnedTargetIsa,
-    /// For functions that are compiled in the plain way: it takes linear time.
+    /// For functions that are compiled in the plain way, as [`ModuleEnv`] says.
     plain_isa: OwnedTargetIsa,
+    single_pass_isa: OwnedTargetIsa,
     settings: CompileSettings,
 }
 
@@ -111,8 +112,9 @@ impl Compiler {
     ///
     /// If the processor lacks SSE4.1, or Cranelift does not support it.
     pub fn new(options: CompilerOptions) -> Result<Compiler> {
-        let isa = host_isa(&options, false)?;
-        let plain_isa = host_isa(&options, true)?;
+        let isa = host_isa(&options, options.opt_level, "backtracking")?;
+        let plain_isa = host_isa(&options, OptLevel::None, "backtracking")?;
+        let single_pass_isa = host_isa(&options, OptLevel::None, "single_pass")?;
         let metering =
             Metering { fuel: options.fuel, epochs: options.epochs, costs: options.costs.clone() };
         // A frame without state has nothing that could be written, and must say so.
@@ -127,7 +129,7 @@ impl Compiler {
             frame_writes,
             inlining: options.inlining && !frame_writes,
         };
-        Ok(Compiler { options, metering, isa, plain_isa, settings })
+        Ok(Compiler { options, metering, isa, plain_isa, single_pass_isa, settings })
     }
 
     /// What this compiler's code is compiled for. Its artifacts run in engines with the same
@@ -222,7 +224,8 @@ impl Compiler {
         let offsets = VMOffsets::new(info);
         let CompileSettings { frame_state, frame_writes, .. } = self.settings;
         let plain = self.options.plain;
-        let (isa, plain_isa, metering) = (&*self.isa, &*self.plain_isa, &self.metering);
+        let (isa, metering) = (&*self.isa, &self.metering);
+        let (plain_isa, single_pass_isa) = (&*self.plain_isa, &*self.single_pass_isa);
         let inlinable = match self.settings.inlining {
             true => Inlinables::of(info, bodies),
             false => Inlinables::default(),
@@ -232,6 +235,7 @@ impl Compiler {
             offsets,
             isa,
             plain_isa,
+            single_pass_isa,
             plain,
             metering,
             inlinable,
@@ -282,22 +286,25 @@ fn in_function(error: Error, info: &ModuleInfo, index: u32) -> Error {
     }
 }
 
-/// The code generator for this machine. A `plain` one takes linear time, and optimises nothing.
-fn host_isa(options: &CompilerOptions, plain: bool) -> Result<OwnedTargetIsa> {
+/// The code generator for this machine, with a level of optimisation and an allocator of registers.
+fn host_isa(
+    options: &CompilerOptions,
+    opt_level: OptLevel,
+    registers: &str,
+) -> Result<OwnedTargetIsa> {
     let mut flags = settings::builder();
     let mut set = |name: &str, value: &str| {
         flags.set(name, value).with_context(|| format!("Cranelift's flag {name}={value}"))
     };
     set(
         "opt_level",
-        match options.opt_level {
-            _ if plain => "none",
+        match opt_level {
             OptLevel::None => "none",
             OptLevel::Speed => "speed",
             OptLevel::SpeedAndSize => "speed_and_size",
         },
     )?;
-    set("regalloc_algorithm", if plain { "single_pass" } else { "backtracking" })?;
+    set("regalloc_algorithm", registers)?;
     set("is_pic", "false")?;
     set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
     // Frames are walked by frame pointers, and faults found in the frame table: no unwind tables.

@@ -4,7 +4,11 @@
 //! places their time and memory grow with the square of something, and a module can be written to
 //! find these places. Here a function in the intermediate language is weighed, in linear time, before
 //! either is started. One that is too heavy for its size is compiled in the plain way
-//! (`frame_state/homes.rs`, and without optimising), which takes linear time.
+//! (`frame_state/homes.rs`, and without optimising), which takes linear time but for one thing: the
+//! register allocator finds dominators by walking up from each predecessor of a block, which
+//! takes the square of the length of a chain of blocks that all branch to one. Where that is long too,
+//! registers are allocated in a single pass, which knows no dominators, but has a frame
+//! that grows with calls and divisions.
 
 use anyhow::Result;
 use cranelift_codegen::Context;
@@ -13,11 +17,8 @@ use cranelift_codegen::ir::{Block, Function, Inst, Value, ValueDef};
 use std::fmt;
 use wasmparser::FunctionBody;
 
-/// Functions with fewer values are too small to be heavy.
+/// Functions with fewer values, and fewer arguments of branches, are too small to be heavy.
 const SMALL: usize = 2_000;
-
-/// Room for so many arguments may be there before a function is translated.
-pub(crate) const LISTED_KEPT: usize = 1 << 20;
 
 /// How large a function has become while it is translated.
 pub(crate) struct Size {
@@ -30,6 +31,8 @@ pub(crate) struct Size {
     pub(crate) arguments_of_loops: usize,
     /// What calls and branches pass as they are written.
     pub(crate) passed: u64,
+    /// Squares of how many results calls have inside of a `try_table`.
+    pub(crate) tried: u64,
     /// Bytes of the body.
     pub(crate) bytes: u64,
 }
@@ -44,9 +47,10 @@ impl Size {
         let values_max = if plain { 2 << 20 } else { 3 << 20 };
         // Two bytes are enough for a call that passes two thousand values.
         match self.passed > 200_000 + 20 * self.bytes
+            || self.tried > 50_000_000 + 1_000 * self.bytes
             || self.values > values_max
             || self.listed > 8 << 20
-            || self.variables_in_blocks > 50 << 20
+            || self.variables_in_blocks > 24 << 20
             || self.arguments_of_loops > 8 << 20
         {
             true => Err(TooLarge),
@@ -91,14 +95,18 @@ pub(crate) struct Weight {
     /// Computations that the optimiser puts into several blocks which do not see each other, each
     /// with all that it depends on.
     repeats: u64,
+    /// Steps up the dominator tree from each predecessor of a block.
+    climbs: u64,
 }
 
 impl Weight {
     /// Weighs a function that has been translated. `loops` are its loops' headers and depths.
     pub(crate) fn of(context: &mut Context, loops: &[(Block, u32)]) -> Weight {
-        if context.func.dfg.num_values() < SMALL {
+        if context.func.dfg.num_values() < SMALL && passed_by_branches(&context.func) < SMALL {
             return Weight::default();
         }
+        // Nested loops make chains of aliases that are as long as the nest is deep.
+        context.func.dfg.resolve_all_aliases();
         context.compute_cfg();
         context.compute_domtree();
         let mut scale = Scale::new(context);
@@ -107,6 +115,7 @@ impl Weight {
         };
         scale.weight.nested = loops.iter().map(params).sum();
         scale.blocks();
+        scale.weight.climbs = scale.climbs();
         scale.weight()
     }
 
@@ -124,7 +133,22 @@ impl Weight {
             || self.context_uses > 1_000_000_000 + 10_000 * bytes
             || self.spans > 1_000_000 + 400 * bytes
             || self.repeats > 10_000 + bytes
+            || self.climbs > climbs_max(bytes)
     }
+}
+
+/// Whether a function that has been translated in the plain way, from this body, has chains of blocks that
+/// the register allocator would climb for too long.
+pub(crate) fn has_long_chains(context: &mut Context, body: &FunctionBody<'_>) -> bool {
+    context.compute_cfg();
+    context.compute_domtree();
+    let range = body.range();
+    Scale::new(context).climbs() > climbs_max(range.end - range.start)
+}
+
+/// A step takes about a nanosecond.
+fn climbs_max(bytes: u64) -> u64 {
+    100_000_000 + 2_000 * bytes
 }
 
 struct Scale<'a> {
@@ -180,6 +204,17 @@ impl<'a> Scale<'a> {
         }
     }
 
+    fn climbs(&self) -> u64 {
+        let Context { func, cfg, domtree, .. } = self.context;
+        let blocks = func.layout.blocks().filter_map(|block| Some((block, domtree.idom(block)?)));
+        let depth = |block| u64::from(self.places[block].2);
+        let steps = |(block, idom): (Block, Block)| {
+            let predecessors = cfg.pred_iter(block).map(|pred| depth(pred.block));
+            predecessors.map(|from| from.saturating_sub(depth(idom))).sum::<u64>()
+        };
+        blocks.map(steps).sum()
+    }
+
     fn dominates(&self, above: Block, below: Block) -> bool {
         let ((start, end, _), (at, _, _)) = (self.places[above], self.places[below]);
         (start..end).contains(&at)
@@ -224,7 +259,6 @@ impl<'a> Scale<'a> {
             self.weight.steps += u64::from(self.places[block].2);
         }
         for value in dfg.inst_values(inst) {
-            let value = dfg.resolve_aliases(value);
             self.uses[value] += 1;
             self.spans[value].1 = self.spans[value].1.max(at);
         }
@@ -234,7 +268,7 @@ impl<'a> Scale<'a> {
             for (arg, &param) in call.args(&dfg.value_lists).zip(params) {
                 self.weight.args += 1;
                 let Some(value) = arg.as_value() else { continue };
-                let (one, other) = (self.web(dfg.resolve_aliases(value)), self.web(param));
+                let (one, other) = (self.web(value), self.web(param));
                 if one != other {
                     self.webs[one] = Some(other);
                     self.uses[other] += self.uses[one];
@@ -262,7 +296,6 @@ impl<'a> Scale<'a> {
             if self.weight.repeats > self.repeats_max {
                 return;
             }
-            let value = dfg.resolve_aliases(value);
             let ValueDef::Result(inst, _) = dfg.value_def(value) else { continue };
             if !is_pure(&self.context.func, inst)
                 || self.computed[value].is_some_and(|there| self.dominates(there, block))
@@ -289,6 +322,15 @@ impl<'a> Scale<'a> {
         self.weight.spans = self.spans.values().map(span).sum();
         self.weight
     }
+}
+
+fn passed_by_branches(func: &Function) -> usize {
+    let (dfg, layout) = (&func.dfg, &func.layout);
+    let branches = layout.blocks().filter_map(|block| layout.last_inst(block));
+    let passed = branches.flat_map(|inst| {
+        dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables)
+    });
+    passed.map(|call| call.len(&dfg.value_lists)).sum()
 }
 
 /// Whether the optimiser takes the instruction for a computation without effect, which it puts where

@@ -44,9 +44,11 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) info: &'a ModuleInfo,
     pub(crate) offsets: VMOffsets,
     pub(crate) isa: &'a dyn TargetIsa,
-    /// For functions that are compiled in the plain way.
+    /// For functions that are compiled in the plain way: it optimises nothing.
     pub(crate) plain_isa: &'a dyn TargetIsa,
-    /// Whether all functions are.
+    /// For those of them that have long chains of blocks: it allocates registers in a single pass.
+    pub(crate) single_pass_isa: &'a dyn TargetIsa,
+    /// Whether all functions are compiled in the plain way.
     pub(crate) plain: bool,
     pub(crate) metering: &'a Metering,
     /// What is inlined.

@@ -32,8 +32,9 @@ use wasmparser::{FuncValidator, FunctionBody, Operator, WasmModuleResources};
 pub(crate) struct FuncTranslator<'a> {
     pub(crate) builder: FunctionBuilder<'a>,
     pub(crate) env: &'a ModuleEnv<'a>,
-    /// The callee's context: the first argument.
-    pub(crate) vmctx: Value,
+    /// The context of the function's instance: the first argument. To be used by way of
+    /// [`FuncTranslator::vmctx`].
+    pub(crate) context_param: Value,
     /// Where the context is kept in the frame, if it is.
     pub(crate) context: Option<(ir::StackSlot, i32)>,
     /// Variables of the wasm locals, parameters first, with their types; those of inlined bodies
@@ -66,6 +67,8 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) last_const: Option<u64>,
     /// Functions of the module called so far, so that each is declared once.
     pub(crate) func_refs: HashMap<u32, ir::FuncRef>,
+    /// Where an exception's values are on their way to and from the runtime.
+    pub(crate) exception_cells: Option<ir::StackSlot>,
     /// Signatures of function types of the module called so far.
     pub(crate) sig_refs: HashMap<u32, ir::SigRef>,
     /// Whether there is a call of wasm in the code.
@@ -76,6 +79,8 @@ pub(crate) struct FuncTranslator<'a> {
     pub(crate) max_branches: u32,
     /// Values that calls and branches have passed so far.
     pub(crate) passed: u64,
+    /// Squares of how many results calls have inside of a `try_table`.
+    pub(crate) tried: u64,
     /// Bytes of the body.
     bytes: u64,
 }
@@ -142,7 +147,7 @@ pub(crate) fn translate_function(
     let mut t = FuncTranslator {
         builder,
         env,
-        vmctx: params[0],
+        context_param: params[0],
         context: None,
         locals: Vec::new(),
         stack: OperandStack::default(),
@@ -160,11 +165,13 @@ pub(crate) fn translate_function(
         stretch: Stretch::default(),
         last_const: None,
         func_refs: Default::default(),
+        exception_cells: None,
         sig_refs: Default::default(),
         calls: false,
         loops: Vec::new(),
         max_branches: 0,
         passed: 0,
+        tried: 0,
         bytes: body.range().end - body.range().start,
     };
     for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
@@ -241,7 +248,11 @@ impl FuncTranslator<'_> {
     }
 
     /// Whether the function becomes too large for the way in which it is translated.
-    fn check_size(&self) -> Result<(), TooLarge> {
+    ///
+    /// # Errors
+    ///
+    /// If so.
+    pub(crate) fn check_size(&self) -> Result<(), TooLarge> {
         let (func, plain) = (&self.builder.func, self.state.is_plain());
         let variables = if plain { 0 } else { self.locals.len() };
         let size = effort::Size {
@@ -250,6 +261,7 @@ impl FuncTranslator<'_> {
             variables_in_blocks: variables.saturating_mul(func.dfg.num_blocks()),
             arguments_of_loops: variables.saturating_mul(self.max_branches as usize),
             passed: self.passed,
+            tried: self.tried,
             bytes: self.bytes,
         };
         size.check(plain)
@@ -401,7 +413,7 @@ impl FuncTranslator<'_> {
 
     /// Loads a constant 64-bit field of the context.
     pub(crate) fn load_vmctx_constant(&mut self, offset: usize) -> Value {
-        let (vmctx, flags) = (self.vmctx, Self::constant_flags());
+        let (vmctx, flags) = (self.vmctx(), Self::constant_flags());
         self.builder.ins().load(types::I64, flags, vmctx, offset as i32)
     }
 
@@ -422,16 +434,19 @@ impl FuncTranslator<'_> {
         args: &[Value],
     ) -> Option<Value> {
         if self.env.metering.fuel {
-            crate::metering::store_fuel(&mut self.builder, self.vmctx);
+            let vmctx = self.vmctx();
+            crate::metering::store_fuel(&mut self.builder, vmctx);
         }
         let table = self.load_vmctx_constant(offsets::BUILTINS);
         let flags = Self::constant_flags();
         let code = self.builder.ins().load(types::I64, flags, table, builtin.offset() as i32);
         let sig = self.builder.import_signature(crate::env::builtin_signature(builtin));
-        let args: Vec<Value> = std::iter::once(self.vmctx).chain(args.iter().copied()).collect();
+        let args: Vec<Value> = std::iter::once(self.vmctx()).chain(args.iter().copied()).collect();
         let call = self.builder.ins().call_indirect(sig, code, &args);
+        self.age_values();
         if self.env.metering.fuel {
-            crate::metering::load_fuel(&mut self.builder, self.vmctx);
+            let vmctx = self.vmctx();
+            crate::metering::load_fuel(&mut self.builder, vmctx);
         }
         self.builder.inst_results(call).first().copied()
     }

@@ -127,7 +127,9 @@ impl FuncTranslator<'_> {
     pub(crate) fn checkpoint(&mut self) {
         self.stretch.start = self.stretch.passed;
         if self.env.metering.fuel || self.env.metering.epochs {
-            let charge = self.emit_checkpoint(Want::OneAndCharge);
+            // The counter would live until the slow path.
+            let want = if self.state.is_plain() { Want::One } else { Want::OneAndCharge };
+            let charge = self.emit_checkpoint(want);
             if let Some(charge) = charge {
                 self.runs.start(charge);
             }
@@ -137,7 +139,7 @@ impl FuncTranslator<'_> {
     /// A checkpoint whose slow path saves the frame's state. Returns the charge for what follows, if
     /// it is one with the test.
     fn emit_checkpoint(&mut self, want: Want) -> Option<Charge> {
-        let (vmctx, metering) = (self.vmctx, self.env.metering);
+        let (vmctx, metering) = (self.vmctx(), self.env.metering);
         let slow_path = self.builder.create_block();
         self.set_cold(slow_path);
         let (slow, charge) = test_checkpoint(&mut self.builder, vmctx, metering, want, slow_path);
@@ -186,8 +188,9 @@ impl FuncTranslator<'_> {
         let tested = metering.fuel.then(|| cost(self));
         self.emit_checkpoint(tested.map_or(Want::One, Want::All));
         if let Some(tested) = tested {
-            // A debugger may have written the number of units.
-            let cost = if self.env.frame_writes { cost(self) } else { tested };
+            // A debugger may have written the number of units; and in the plain way, nothing lives so long.
+            let again = self.env.frame_writes || self.state.is_plain();
+            let cost = if again { cost(self) } else { tested };
             let fuel = self.builder.ins().get_pinned_reg(types::I64);
             let sum = saturating_add(&mut self.builder, fuel, cost);
             self.builder.ins().set_pinned_reg(sum);

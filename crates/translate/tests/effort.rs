@@ -3,6 +3,7 @@
 mod common;
 
 use common::wasm;
+use stillframe_abi::artifact::FrameState;
 use stillframe_translate::{Compiler, CompilerOptions};
 
 /// A module with a function with this body, a function `$inc`, a memory and a table.
@@ -133,4 +134,102 @@ fn a_function_that_has_been_too_large_does_not_make_the_next_one_so() {
     assert_eq!(both[0], text(true, &large)[0], "it is too large");
     assert_eq!(both[1], text(false, small)[0]);
     assert_ne!(both[1], text(true, small)[0]);
+}
+
+/// The bytes of its first function's frame below the frame pointer.
+fn frame(options: &CompilerOptions, module: &[u8]) -> u64 {
+    let compiler = Compiler::new(options.clone()).unwrap();
+    let (_, code) = compiler.disassemble(module, 0).unwrap();
+    let grows = |line: &str| {
+        let size = line.trim().strip_prefix("subq $0x")?.strip_suffix(", %rsp")?;
+        Some(u64::from_str_radix(size, 16).unwrap())
+    };
+    code.lines().find_map(grows).expect("a frame")
+}
+
+#[test]
+fn the_frame_of_plain_code_does_not_grow_with_the_code() {
+    let shapes = [
+        ("calls", "local.get 0 call $inc local.get 0 call $inc i32.add local.set 0"),
+        ("results of blocks", "block (result i32) local.get 0 end local.set 0"),
+        (
+            "results of ifs",
+            "local.get 0 if (result i32) i32.const 1 else i32.const 2 end local.set 0",
+        ),
+        (
+            "parameters of ifs",
+            "local.get 0 local.get 1 if (param i32) (result i32) i32.eqz else i32.clz end local.set 0",
+        ),
+        (
+            "parameters of loops",
+            "local.get 0 loop (param i32) (result i32) i32.eqz local.get 0 br_if 0 end local.set 0",
+        ),
+        (
+            "branches over operands",
+            "block (result i32) local.get 0 local.get 1 local.get 2 br_if 0
+            br 0 end local.set 1",
+        ),
+        (
+            "tables of branches",
+            "block (result i32) block (result i32) i32.const 5 local.get 1 local.get 0
+            br_table 0 1 0 end i32.eqz end local.set 1",
+        ),
+        ("returns", "local.get 0 if local.get 1 local.get 2 return end"),
+        ("divisions", "local.get 0 local.get 1 i32.div_s local.get 2 i32.rem_u local.set 0"),
+        (
+            "memory",
+            "local.get 0 local.get 1 i32.load offset=70000 local.get 2 i32.add i32.store offset=8",
+        ),
+        (
+            "tables",
+            "local.get 0 local.get 0 table.get 0 table.set 0
+            local.get 1 local.get 2 call_indirect (param i32) (result i32) local.set 3",
+        ),
+        ("bulk operations", "local.get 0 i32.const 7 local.get 1 memory.fill"),
+        ("globals", "global.get 0 i64.const 3 i64.mul i64.const 5 i64.rotl global.set 0"),
+        (
+            "deep operands",
+            "local.get 0 local.get 1 local.get 2 local.get 3 local.get 4 local.get 5 local.get 6
+            local.get 7 local.get 0 local.get 1 local.get 2 local.get 3 local.get 4 local.get 5
+            local.get 6 local.get 7 local.get 8 local.get 8 i32.add i32.add i32.add i32.add i32.add
+            i32.add i32.add i32.add i32.add i32.add i32.add i32.add i32.add i32.add i32.add i32.add
+            i32.add local.set 0",
+        ),
+        (
+            "conversions",
+            "local.get 0 f64.convert_i32_u f64.sqrt i32.trunc_f64_s local.get 1 i32.shl local.set 0",
+        ),
+        (
+            "vectors",
+            "local.get 0 i8x16.splat local.get 1 i32x4.splat i8x16.swizzle
+            i8x16.bitmask local.set 2",
+        ),
+        (
+            "exceptions",
+            "block (result i32) try_table (catch $e 0) local.get 0 throw $e end unreachable end
+            local.set 0",
+        ),
+    ];
+    for (what, step) in shapes {
+        let module = |times: usize| {
+            let body = format!("{step}\n").repeat(times);
+            wasm(&format!(
+                "(module (memory 1) (table 1 funcref) (global (mut i64) (i64.const 1))
+                (tag $e (param i32))
+                (func (param i32) (result i32) (local i32 i32 i32 i32 i32 i32 i32 i32)
+                    {body} local.get 0)
+                (func $inc (param i32) (result i32) loop end local.get 0 i32.const 1 i32.add))"
+            ))
+        };
+        let modules = [20, 400].map(module);
+        for frame_state in [FrameState::Off, FrameState::All] {
+            for (fuel, epochs) in common::METERINGS {
+                let settings = CompilerOptions { fuel, epochs, frame_state, ..Default::default() };
+                let options = CompilerOptions { plain: true, ..settings };
+                let [small, large] = modules.each_ref().map(|module| frame(&options, module));
+                // Alignment, and registers that are saved because they are used.
+                assert!(large <= small + 64, "{what}, {options:?}: {small}, {large}");
+            }
+        }
+    }
 }

@@ -23,7 +23,7 @@ use crate::modules::{self, Imports, Rewrite};
 use crate::{Choices, Input};
 use anyhow::{Context, Result, ensure};
 use damage::damaged;
-use stillframe::{Engine, Module};
+use stillframe::{Engine, FrameState, Module};
 use stillframe_abi::artifact::{Artifact, CompileSettings};
 
 /// Bytes at the end of an artifact that hold its checksum, and how many of these come before the
@@ -194,7 +194,7 @@ fn no_settings() -> CompileSettings {
         fuel: false,
         costs: 0,
         epochs: false,
-        frame_state: stillframe::FrameState::Off,
+        frame_state: FrameState::Off,
         frame_writes: false,
         inlining: false,
     }
@@ -222,6 +222,9 @@ fn other_engine(
 fn code(settings: &Settings) -> Settings {
     let mut code = settings.clone();
     code.pooled = true;
+    code.plain = false;
+    // A frame without state has nothing that could be written.
+    code.frame_writes &= code.frame_state != FrameState::Off;
     code.inlining &= !code.frame_writes;
     if !code.fuel {
         code.costs = crate::configs::Costs::Default;

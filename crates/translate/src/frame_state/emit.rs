@@ -27,20 +27,20 @@ pub(crate) struct ColdState {
 
 impl FuncTranslator<'_> {
     /// Stores the context, so that frames of the function can tell their instance, and cold blocks
-    /// in its loops, if it has any, need not find it in a register.
+    /// in its loops, if it has any, or all blocks, in the plain way, need not find it in a register.
     pub(crate) fn keep_context(&mut self, has_loop: bool) {
         let metering = self.env.metering;
         if self.state.mode != FrameState::Off {
             let cell = self.state.new_cell(Cell::Context, false);
-            self.store_cell(cell, self.vmctx);
+            self.store_cell(cell, self.context_param);
             self.state.set_held(cell, true);
             self.context = Some((self.slot(), self.state.offsets[cell as usize] as i32));
-        } else if has_loop && (metering.fuel || metering.epochs) {
+        } else if self.state.is_plain() || has_loop && (metering.fuel || metering.epochs) {
             let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
             let slot = self.builder.create_sized_stack_slot(data);
             let address = self.builder.ins().stack_addr(types::I64, slot, 0);
             let flags = self.cell_flags();
-            self.builder.ins().store(flags, self.vmctx, address, 0);
+            self.builder.ins().store(flags, self.context_param, address, 0);
             self.context = Some((slot, 0));
         }
     }
@@ -347,11 +347,12 @@ impl FuncTranslator<'_> {
         }
     }
 
-    /// Traps for `trap` if `condition` is not zero, in a cold block that stores the state first.
+    /// Traps for `trap` if `condition` is not zero, in a cold block that stores the state first, if there
+    /// is anything to store.
     pub(crate) fn trap_if(&mut self, condition: Value, trap: Trap) {
-        if self.state.mode == FrameState::Off {
+        if self.traps_in_place() {
             self.builder.ins().trapnz(condition, Points::fixed_code(trap));
-            return;
+            return self.trapped_in_place();
         }
         let cold = self.builder.create_block();
         self.set_cold(cold);
@@ -371,12 +372,31 @@ impl FuncTranslator<'_> {
 
     /// Traps for `trap` if `condition` is zero, likewise.
     pub(crate) fn trap_unless(&mut self, condition: Value, trap: Trap) {
-        if self.state.mode == FrameState::Off {
+        if self.traps_in_place() {
             self.builder.ins().trapz(condition, Points::fixed_code(trap));
-            return;
+            return self.trapped_in_place();
         }
         let failed = self.builder.ins().icmp_imm_s(IntCC::Equal, condition, 0);
         self.trap_if(failed, trap);
+    }
+
+    /// Before a trap: if it has nothing to store, says what a frame shows there.
+    fn traps_in_place(&mut self) -> bool {
+        let shows = self.state.mode != FrameState::Off;
+        if shows && self.state.through {
+            self.save();
+            let state = self.saved_state();
+            self.split_point();
+            self.points.set_trap_state(state);
+        }
+        !shows || self.state.through
+    }
+
+    /// Behind it: what traps from here on is at a point of its own.
+    fn trapped_in_place(&mut self) {
+        if self.state.mode != FrameState::Off {
+            self.split_point();
+        }
     }
 
     /// Stores the state and traps.

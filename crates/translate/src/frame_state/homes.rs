@@ -1,9 +1,14 @@
 //! The plain way: locals and operands live in the frame.
 //!
 //! What the register allocator is given grows with locals times branches, and so does what it takes. In the
-//! plain way nothing lives from one block to the next but in the frame: each local and each operand
-//! has a *home* there, which is its cell if it is kept. Whatever is written is stored in its home at once;
-//! an operand is loaded again unless the block in which it was pushed is still the current one.
+//! plain way each local and each operand has a *home* in the frame, which is its cell if it is kept.
+//! Whatever is written is stored in its home at once, and loaded again where it is read, but for an
+//! operand that was pushed in the same block, not long ago, with no call since.
+//!
+//! So next to nothing lives long. That matters for the size of the frame: the allocator of the plain way
+//! gives a slot of its own to each value that goes from one block to another, lives across a call or
+//! finds no register. Operands that a branch passes are not parameters of the block that it goes to
+//! either, but move in the frame (`ops/control/edges.rs`).
 
 use super::StateKeeper;
 use crate::env::clif_type;
@@ -42,8 +47,12 @@ pub(super) struct Homes {
     locals: Vec<Option<Home>>,
     /// By depth: narrow and wide.
     operands: Vec<[Option<Home>; 2]>,
-    /// The addresses of both slots, and in which block they were computed.
+    /// Homes of what was saved and has been restored: narrow and wide.
+    free: [Vec<Home>; 2],
+    /// The addresses of both slots, in the block where they were computed, until the next call.
     bases: [Option<(Block, Value)>; 2],
+    /// The context, likewise.
+    context: Option<(Block, Value)>,
 }
 
 impl Homes {
@@ -52,6 +61,11 @@ impl Homes {
         let offset = self.size;
         self.size += if wide { 16 } else { 8 };
         Home::Other(offset)
+    }
+
+    fn reserve_for_later(&mut self, wide: bool) -> Home {
+        let free = self.free[usize::from(wide)].pop();
+        free.unwrap_or_else(|| self.reserve(wide))
     }
 }
 
@@ -125,38 +139,85 @@ impl FuncTranslator<'_> {
         self.store_at(home, value);
     }
 
-    /// The operand at a depth: as it was pushed, if that was in this block and nobody can have written
+    /// The operand at a depth: as it was pushed, if that was just now and nobody can have written
     /// to it, or from its home.
     pub(super) fn operand_at_home(&mut self, depth: usize) -> Value {
-        if !self.env.frame_writes && self.stack.block(depth) == self.builder.current_block() {
-            return self.stack.values()[depth];
+        let recent = self.stack.recent(depth, self.builder.current_block());
+        if let Some(value) = recent
+            && !self.env.frame_writes
+        {
+            return value;
         }
         let ty = self.stack.types()[depth];
         let home = self.state.home_of_operand(depth, ty);
         self.load_at(home, ty)
     }
 
-    /// Saves values, of these types, for a block that comes later. In the plain way they do not
-    /// live until then, but are in the frame.
-    pub(crate) fn save_for_later(&mut self, values: Vec<Value>, types: &[ValType]) -> Saved {
+    /// The context of the function's instance.
+    pub(crate) fn vmctx(&mut self) -> Value {
         if !self.state.is_plain() {
-            return Saved::Values(values);
+            return self.context_param;
         }
-        let mut homes = Vec::with_capacity(values.len());
-        for (value, &ty) in values.into_iter().zip(types) {
-            let home = self.state.homes().reserve(ty == ValType::V128);
+        let here = self.builder.current_block();
+        if let Some((block, context)) = self.state.homes().context
+            && here == Some(block)
+        {
+            return context;
+        }
+        let Some((address, flags)) = self.kept_context() else { return self.context_param };
+        let context = self.builder.ins().load(types::I64, flags, address, 0);
+        self.state.homes().context = here.map(|block| (block, context));
+        context
+    }
+
+    /// Moves operands, from this depth on, to the homes of those from another, lower depth on. What
+    /// is at home there is lost; the stack stays as it is.
+    pub(crate) fn move_operands(&mut self, from: usize, to: usize, count: usize) {
+        debug_assert!(to <= from, "each is read before it is written to");
+        let count = if from == to { 0 } else { count };
+        for i in 0..count {
+            let ty = self.stack.types()[from + i];
+            let value = self.operand_at_home(from + i);
+            let home = self.state.home_of_operand(to + i, ty);
             self.store_at(home, value);
-            homes.push((home, ty));
+        }
+    }
+
+    /// Behind a call: nothing that was computed before it needs to live across it.
+    pub(crate) fn age_values(&mut self) {
+        if let Some(homes) = &mut self.state.homes {
+            self.stack.age();
+            (homes.bases, homes.context) = Default::default();
+        }
+    }
+
+    /// Saves the topmost operands for a block that comes later, where other operands may have taken their
+    /// homes.
+    pub(crate) fn save_for_later(&mut self, count: usize) -> Saved {
+        if !self.state.is_plain() {
+            return Saved::Values(self.top(count));
+        }
+        let (mut homes, height) = (Vec::with_capacity(count), self.stack.len());
+        for depth in height - count..height {
+            let is_wide = self.stack.types()[depth] == ValType::V128;
+            let home = self.state.homes().reserve_for_later(is_wide);
+            let value = self.operand_at_home(depth);
+            self.store_at(home, value);
+            homes.push(home);
         }
         Saved::Homes(homes)
     }
 
-    /// What was saved.
-    pub(crate) fn saved(&mut self, saved: Saved) -> Vec<Value> {
+    /// Pushes what was saved, of these types.
+    pub(crate) fn restore(&mut self, saved: Saved, types: &[ValType]) {
         match saved {
-            Saved::Values(values) => values,
+            Saved::Values(values) => self.push_all(&values, types),
             Saved::Homes(homes) => {
-                homes.into_iter().map(|(home, ty)| self.load_at(home, ty)).collect()
+                for (home, &ty) in homes.into_iter().zip(types) {
+                    let value = self.load_at(home, ty);
+                    self.push_as(value, ty);
+                    self.state.homes().free[usize::from(ty == ValType::V128)].push(home);
+                }
             }
         }
     }
@@ -171,7 +232,7 @@ impl FuncTranslator<'_> {
         self.builder.ins().load(clif_type(ty), flags, base, offset)
     }
 
-    /// A home's address. That of its slot is computed once for each block.
+    /// A home's address. That of its slot is computed once for each block, and again after a call.
     fn address(&mut self, home: Home) -> (Value, i32) {
         let (which, offset) = match home {
             Home::Cell(offset) => (0, offset as i32),
@@ -209,5 +270,5 @@ impl FuncTranslator<'_> {
 pub(crate) enum Saved {
     Values(Vec<Value>),
     /// They are at these places of the frame.
-    Homes(Vec<(Home, ValType)>),
+    Homes(Vec<Home>),
 }

@@ -66,6 +66,7 @@ fn call(t: &mut FuncTranslator<'_>, callee: Callee, type_index: u32) {
         }
     };
     let results = t.builder.inst_results(call).to_vec();
+    t.age_values();
     t.behind_call(&kept);
     t.push_all(&results, t.env.info.types[type_index as usize].results());
 }
@@ -82,6 +83,7 @@ fn try_call(
     ops::exception::note_call(t);
     let returned = t.builder.create_block();
     let result_types = t.env.info.types[type_index as usize].results();
+    t.tried += (result_types.len() as u64).pow(2);
     for &ty in result_types {
         t.builder.append_block_param(returned, clif_type(ty));
     }
@@ -124,11 +126,11 @@ fn arguments(t: &mut FuncTranslator<'_>, callee: &Callee, type_index: u32) -> Ve
     let ty = &t.env.info.types[type_index as usize];
     t.passed += (ty.params().len() + ty.results().len()) as u64;
     let vmctx = match *callee {
-        Callee::Local(_) => t.vmctx,
+        Callee::Local(_) => t.vmctx(),
         Callee::Indirect { vmctx, .. } => vmctx,
     };
     let params = t.env.info.types[type_index as usize].params().len();
-    let mut args = vec![vmctx, t.vmctx];
+    let mut args = vec![vmctx, t.vmctx()];
     args.extend(t.pop_many(params));
     args
 }

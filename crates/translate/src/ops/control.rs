@@ -10,21 +10,23 @@
 //!   if … else … end    -> the two arms, sealed at once; exit block as for `block`
 //! ```
 //!
-//! Operands that cross into a block are its parameters. Behind a branch that is always taken,
+//! What crosses into a block is in `control/edges.rs`. Behind a branch that is always taken,
 //! operators are not translated; the frames they open are marked [`Kind::Unreachable`] and only
 //! keep the nesting right.
 //!
 //! Fuel: a straight-line run ends before every branching instruction and wherever control flow can
 //! merge (`charges.rs`); a loop's header has a checkpoint (`metering.rs`).
 
+mod edges;
+
 use crate::charges::{Charge, End, Join, RunId, Start};
-use crate::env::clif_type;
 use crate::frame_state::{Meeting, Saved};
 use crate::func::FuncTranslator;
 use crate::metering::Stretch;
 use crate::ops::exception::{self, Try};
 use anyhow::Result;
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, Value};
+use cranelift_codegen::ir::{Block, InstBuilder, JumpTableData};
+use edges::{Label, Passed, block_for, jump, jump_to_exit, label, push_passed};
 use std::collections::HashMap;
 use stillframe_abi::Trap;
 use stillframe_abi::module::ModuleInfo;
@@ -51,8 +53,8 @@ pub(crate) struct ControlFrame {
 /// Where branches to a construct's end go.
 #[derive(Debug, Default)]
 struct Exit {
-    /// The block, if there are such branches, and what their runs lead to. Its parameters are the
-    /// results.
+    /// The block, if there are such branches, and what their runs lead to. The results are passed
+    /// to it.
     block: Option<(Block, Join)>,
     /// What the cells hold at all of them.
     held: Meeting,
@@ -130,7 +132,7 @@ pub(crate) fn push_function_frame(t: &mut FuncTranslator<'_>, func_index: u32) {
 ///
 /// # Errors
 ///
-/// If a `br_table` is malformed.
+/// If a `br_table` is malformed, or the function becomes too large.
 pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result<bool> {
     match op {
         Operator::Block { blockty } => {
@@ -144,7 +146,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
             push_frame(t, kind, BlockSignature::new(try_table.ty));
         }
         Operator::Else => enter_else(t),
-        Operator::End => end(t),
+        Operator::End => end(t)?,
         Operator::Br { .. }
         | Operator::BrIf { .. }
         | Operator::BrTable { .. }
@@ -197,13 +199,13 @@ fn enter_loop(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     }
     t.end_run_exactly();
     let params = signature.params(t.env.info);
-    let header = block_with_params(t, params);
-    let args = t.pop_many(params.len());
+    let (header, height) = (block_for(t, params), t.stack.len() - params.len());
+    let passed = Passed::new(t, params.len(), height);
+    t.stack.truncate(height);
     t.enter_loop_state();
-    t.builder.ins().jump(header, &block_args(&args));
+    jump(t, header, passed);
     t.builder.switch_to_block(header);
-    let values = t.builder.block_params(header).to_vec();
-    t.push_all(&values, params);
+    push_passed(t, header, params);
     t.checkpoint();
     push_frame(t, Kind::Loop { header, branches: 0 }, signature);
     let depth = t.control.last().map_or(0, |frame| frame.loops);
@@ -216,9 +218,7 @@ fn enter_if(t: &mut FuncTranslator<'_>, signature: BlockSignature) {
     }
     let condition = t.pop();
     // The parameters dominate both arms, so they need not be block parameters.
-    let types = signature.params(t.env.info);
-    let params = t.top(types.len());
-    let params = t.save_for_later(params, types);
+    let params = t.save_for_later(signature.params(t.env.info).len());
     let run = t.end_run(End::Arms);
     let then = t.builder.create_block();
     let block = t.builder.create_block();
@@ -258,30 +258,30 @@ fn start_else(
     height: usize,
 ) {
     if t.reachable {
-        jump_to_exit(t, exit, signature);
+        jump_to_exit(t, exit, height, signature.results(t.env.info));
     }
     t.stack.truncate(height);
     t.builder.switch_to_block(otherwise.block);
     t.state.arrive(otherwise.held);
-    let params = t.saved(otherwise.params);
-    t.push_all(&params, signature.params(t.env.info));
+    t.restore(otherwise.params, signature.params(t.env.info));
     run_after(t, otherwise.run);
     t.reachable = true;
 }
 
-fn end(t: &mut FuncTranslator<'_>) {
+fn end(t: &mut FuncTranslator<'_>) -> Result<()> {
     let mut frame = t.control.pop().expect("validated nesting");
+    let results = frame.signature.results(t.env.info);
     t.stretch.reaches_back_to(frame.stretch);
     match frame.kind {
-        Kind::Unreachable => return,
+        Kind::Unreachable => return Ok(()),
         Kind::Function | Kind::Block => {}
         Kind::Loop { header, .. } => t.builder.seal_block(header),
         Kind::Try(ref mut try_table) if try_table.is_used() => {
             if t.reachable {
-                jump_to_exit(t, &mut frame.exit, frame.signature);
+                jump_to_exit(t, &mut frame.exit, frame.height, results);
             }
             t.stack.truncate(frame.height);
-            exception::write_handlers(t, try_table);
+            exception::write_handlers(t, try_table)?;
         }
         Kind::Try(_) => {}
         // Without an `else`, the parameters are the results.
@@ -290,7 +290,7 @@ fn end(t: &mut FuncTranslator<'_>) {
         }
     }
     if frame.exit.block.is_some() && t.reachable {
-        jump_to_exit(t, &mut frame.exit, frame.signature);
+        jump_to_exit(t, &mut frame.exit, frame.height, results);
     }
     if let Some((exit, join)) = frame.exit.block {
         t.runs.next_is(Start::Join(join));
@@ -298,8 +298,7 @@ fn end(t: &mut FuncTranslator<'_>) {
         t.builder.switch_to_block(exit);
         t.stack.truncate(frame.height);
         t.state.arrive(frame.exit.held);
-        let results = t.builder.block_params(exit).to_vec();
-        t.push_all(&results, frame.signature.results(t.env.info));
+        push_passed(t, exit, results);
         t.reachable = true;
     } else if !t.reachable {
         t.stack.truncate(frame.height);
@@ -310,6 +309,7 @@ fn end(t: &mut FuncTranslator<'_>) {
         t.builder.ins().return_(&results);
         leave(t);
     }
+    Ok(())
 }
 
 /// The innermost `try_table` that the current operator is in.
@@ -331,26 +331,29 @@ pub(crate) fn branch(t: &mut FuncTranslator<'_>, depth: u32) {
 
 /// The same, if it is not the outermost frame's label.
 fn branch_within(t: &mut FuncTranslator<'_>, depth: u32) {
-    let Label { block, args, join, .. } = label(t, depth);
+    let Label { block, passed, join, .. } = label(t, depth);
     t.end_run(join.map_or(End::Exact, End::To));
-    t.builder.ins().jump(block, &args);
+    jump(t, block, passed);
     leave(t);
 }
 
 fn branch_if(t: &mut FuncTranslator<'_>, depth: u32) {
     let condition = t.pop();
-    let Label { block, args, join, leaves_loop } = label(t, depth);
+    let Label { block, passed, join, leaves_loop } = label(t, depth);
     let next = t.builder.create_block();
     let mut leaving = None;
-    if leaves_loop && t.env.metering.fuel {
+    let charges = leaves_loop && t.env.metering.fuel;
+    if let Some(args) = passed.arguments()
+        && !charges
+    {
+        t.builder.ins().brif(condition, block, args, next, &[]);
+    } else {
         let edge = t.builder.create_block();
         t.builder.ins().brif(condition, edge, &[], next, &[]);
         t.builder.seal_block(edge);
         t.builder.switch_to_block(edge);
-        leaving = Some(Charge::emit(&mut t.builder));
-        t.builder.ins().jump(block, &args);
-    } else {
-        t.builder.ins().brif(condition, block, &args, next, &[]);
+        leaving = charges.then(|| Charge::emit(&mut t.builder));
+        jump(t, block, passed);
     }
     let run = t.end_run(End::BranchIf { taken: join, leaving });
     run_after(t, run);
@@ -377,24 +380,26 @@ fn branch_table(t: &mut FuncTranslator<'_>, table: &BrTable<'_>) -> Result<()> {
     let mut calls = Vec::with_capacity(depths.len());
     for depth in depths {
         let block = *blocks.entry(depth).or_insert_with(|| {
-            let Label { block: target, args, join, .. } = label(t, depth);
+            let Label { block: target, passed, join, .. } = label(t, depth);
             joins.extend(join);
-            if args.is_empty() && occurrences[&depth] == 1 {
+            if passed.is_nothing() && occurrences[&depth] == 1 {
                 return target;
             }
             let edge = t.builder.create_block();
-            edges.push((edge, target, args));
+            edges.push((edge, target, passed));
             edge
         });
+        t.check_size()?;
         calls.push(t.builder.func.dfg.block_call(block, &[]));
     }
     let table = t.builder.create_jump_table(JumpTableData::new(calls[0], &calls[1..]));
     t.builder.ins().br_table(index, table);
     t.end_run(End::Table(joins));
-    for (edge, target, args) in edges {
+    for (edge, target, passed) in edges {
         t.builder.seal_block(edge);
         t.builder.switch_to_block(edge);
-        t.builder.ins().jump(target, &args);
+        jump(t, target, passed);
+        t.check_size()?;
     }
     leave(t);
     Ok(())
@@ -406,75 +411,8 @@ fn return_(t: &mut FuncTranslator<'_>) {
     }
     t.end_run_exactly();
     let signature = t.control[0].signature;
-    let results = signature.results(t.env.info).len();
-    let results = t.top(results);
+    let results = t.top(signature.results(t.env.info).len());
+    t.passed += results.len() as u64;
     t.builder.ins().return_(&results);
     leave(t);
-}
-
-/// Where a branch goes to.
-struct Label {
-    block: Block,
-    /// The operands that it takes there. They stay on the stack.
-    args: Vec<BlockArg>,
-    /// What its run leads to, if that is not a loop's start.
-    join: Option<Join>,
-    /// Whether it leaves a loop.
-    leaves_loop: bool,
-}
-
-/// Where a branch to the label at `depth` goes to.
-fn label(t: &mut FuncTranslator<'_>, depth: u32) -> Label {
-    let at = t.control.len() - 1 - depth as usize;
-    let signature = t.control[at].signature;
-    let leaves_loop = t.control[at].loops < t.control.last().map_or(0, |frame| frame.loops);
-    let exit = t.control[at].exit.block;
-    let (block, join, types) = match (&mut t.control[at].kind, exit) {
-        (Kind::Loop { header, branches }, _) => {
-            *branches += 1;
-            t.max_branches = t.max_branches.max(*branches);
-            (*header, None, signature.params(t.env.info))
-        }
-        (_, exit) => {
-            let results = signature.results(t.env.info);
-            let (block, join) = exit.unwrap_or_else(|| new_exit(t, results));
-            t.control[at].exit.block = Some((block, join));
-            (block, Some(join), results)
-        }
-    };
-    // What a loop's header finds held was settled when the loop was entered.
-    let frame = &mut t.control[at];
-    if !matches!(frame.kind, Kind::Loop { .. }) {
-        frame.exit.held.join(&t.state.held);
-    }
-    t.passed += types.len() as u64;
-    Label { block, args: block_args(&t.top(types.len())), join, leaves_loop }
-}
-
-/// The end of a construct with these results.
-fn new_exit(t: &mut FuncTranslator<'_>, results: &[ValType]) -> (Block, Join) {
-    (block_with_params(t, results), t.runs.join())
-}
-
-/// Jumps to the exit of a frame, with its results from the stack.
-fn jump_to_exit(t: &mut FuncTranslator<'_>, exit: &mut Exit, signature: BlockSignature) {
-    let results = signature.results(t.env.info);
-    let (block, join) = *exit.block.get_or_insert_with(|| new_exit(t, results));
-    t.end_run(End::To(join));
-    exit.held.join(&t.state.held);
-    let args = block_args(&t.top(results.len()));
-    t.builder.ins().jump(block, &args);
-}
-
-/// A new block with parameters of these types.
-fn block_with_params(t: &mut FuncTranslator<'_>, types: &[ValType]) -> Block {
-    let block = t.builder.create_block();
-    for &ty in types {
-        t.builder.append_block_param(block, clif_type(ty));
-    }
-    block
-}
-
-fn block_args(values: &[Value]) -> Vec<BlockArg> {
-    values.iter().copied().map(BlockArg::Value).collect()
 }

@@ -20,6 +20,7 @@ use crate::frame_state::Meeting;
 use crate::func::FuncTranslator;
 use crate::ops::control;
 use crate::points::Points;
+use anyhow::Result;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     Block, BlockArg, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, types,
@@ -140,7 +141,11 @@ fn raise(t: &mut FuncTranslator<'_>, exception: Value) {
 
 /// Writes the handlers of a `try_table` whose frame was popped just now. The current block has been
 /// ended.
-pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) {
+///
+/// # Errors
+///
+/// If the function becomes too large.
+pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) -> Result<()> {
     let loc = t.points.start_point(try_table.pc, None);
     t.builder.set_srcloc(loc);
     let clauses = try_table.clauses.unwrap_or_else(|| {
@@ -152,7 +157,8 @@ pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) {
         t.builder.switch_to_block(entry);
         t.builder.seal_block(entry);
         if t.env.metering.fuel {
-            crate::metering::load_fuel(&mut t.builder, t.vmctx);
+            let vmctx = t.vmctx();
+            crate::metering::load_fuel(&mut t.builder, vmctx);
         }
         t.state.arrive(std::mem::take(&mut try_table.held_at_calls));
         t.reload_held();
@@ -181,6 +187,7 @@ pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) {
             t.push_as(exception, ValType::ExnRef);
         }
         control::branch(t, label);
+        t.check_size()?;
         t.stack.truncate(height);
         match next {
             Some(next) => {
@@ -188,10 +195,11 @@ pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) {
                 t.reachable = true;
             }
             // Nothing gets past a clause that catches all.
-            None => return,
+            None => return Ok(()),
         }
     }
     raise(t, exception);
+    Ok(())
 }
 
 /// Goes on in a new block if the exception has the tag, and returns the block for when it has not.
@@ -227,10 +235,15 @@ fn tag_types(t: &FuncTranslator<'_>, tag: u32) -> Vec<ValType> {
     info.types[info.tags[tag as usize] as usize].params().to_vec()
 }
 
-/// The address of a new array of cells in the frame.
+/// The address of an array of cells in the frame. There is one for all, since none is used for longer
+/// than an operator takes.
 fn cells(t: &mut FuncTranslator<'_>, count: usize) -> Value {
     let size = (count.max(1) * ARG_CELL_SIZE) as u32;
-    let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
-    let slot = t.builder.create_sized_stack_slot(slot);
+    let slot = *t.exception_cells.get_or_insert_with(|| {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 0, 4);
+        t.builder.create_sized_stack_slot(slot)
+    });
+    let so_far = &mut t.builder.func.sized_stack_slots[slot].size;
+    *so_far = size.max(*so_far);
     t.builder.ins().stack_addr(types::I64, slot, 0)
 }

@@ -193,7 +193,7 @@ fn checked_address(
 /// Loads a field of a memory's `VMMemoryDefinition`.
 fn load_field(t: &mut FuncTranslator<'_>, memory: u32, field: usize, flags: MemFlagsData) -> Value {
     let (definition, at) = match memory.checked_sub(t.env.info.num_imported_memories as u32) {
-        Some(defined) => (t.vmctx, t.env.offsets.memory(defined)),
+        Some(defined) => (t.vmctx(), t.env.offsets.memory(defined)),
         None => (t.load_vmctx_constant(t.env.offsets.memory_import(memory)), 0),
     };
     t.builder.ins().load(types::I64, flags, definition, (at + field) as i32)
@@ -229,6 +229,7 @@ pub(crate) mod tests {
             offsets: VMOffsets::new(&module.info),
             isa: &*isa,
             plain_isa: &*isa,
+            single_pass_isa: &*isa,
             plain: false,
             metering: &metering,
             inlinable: Default::default(),

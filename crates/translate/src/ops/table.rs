@@ -72,7 +72,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 /// Loads a field of a table's `VMTableDefinition`.
 fn load_field(t: &mut FuncTranslator<'_>, table: u32, field: usize) -> Value {
     let (definition, at) = match table.checked_sub(t.env.info.num_imported_tables as u32) {
-        Some(defined) => (t.vmctx, t.env.offsets.table(defined)),
+        Some(defined) => (t.vmctx(), t.env.offsets.table(defined)),
         None => (t.load_vmctx_constant(t.env.offsets.table_import(table)), 0),
     };
     let at = (at + field) as i32;

@@ -97,7 +97,7 @@ fn global_flags(t: &mut FuncTranslator<'_>) -> ir::MemFlagsData {
 /// The address of a global's definition, as a base and an offset.
 fn global_address(t: &mut FuncTranslator<'_>, index: u32) -> (Value, i32) {
     match index.checked_sub(t.env.info.num_imported_globals as u32) {
-        Some(defined) => (t.vmctx, t.env.offsets.global(defined) as i32),
+        Some(defined) => (t.vmctx(), t.env.offsets.global(defined) as i32),
         None => (t.load_vmctx_constant(t.env.offsets.global_import(index)), 0),
     }
 }
@@ -111,6 +111,6 @@ fn ref_func(t: &mut FuncTranslator<'_>, index: u32) -> Value {
     let slot = t.env.info.func_ref_slots[index as usize];
     assert_ne!(slot, NO_SLOT, "the validator allows ref.func of declared functions only");
     let offset = t.env.offsets.func_ref(slot) as i64;
-    let vmctx = t.vmctx;
+    let vmctx = t.vmctx();
     t.builder.ins().iadd_imm_s(vmctx, offset)
 }
