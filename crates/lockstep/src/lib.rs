@@ -39,3 +39,4 @@ pub use programs::Program;
 pub use report::Report;
 pub use settings::Settings;
 pub use smith::{Shape, module_of};
+pub use twin::TOO_LONG;

@@ -10,8 +10,12 @@ use stillframe::{AsContext, AsContextMut, FrameHandle, FuncType, Store, Val};
 use stillframe_oracle as oracle;
 use stillframe_oracle::{Activation, Machine, Step};
 
-/// Steps after which the interpreter is stopped, in a call that does not consume fuel.
+/// Steps in which the interpreter must come to the next stop, if fuel is consumed.
 const MAX_STEPS: u64 = 3_000_000;
+/// Steps of a whole call, if not: what takes us a moment can take the interpreter hours.
+const MAX_STEPS_UNMETERED: u64 = 20_000_000;
+/// What is said of a call that takes more, which is no difference.
+pub const TOO_LONG: &str = "a call takes too many steps for the interpreter";
 
 /// The interpreter's side, as the store's data.
 #[derive(Default)]
@@ -29,6 +33,8 @@ pub(crate) struct Twin {
     pub(crate) seed: u64,
     /// What was different.
     pub(crate) failure: Option<Error>,
+    /// Steps of the call so far.
+    steps: u64,
     /// The operators that were executed: function and pc.
     pub(crate) executed: BTreeSet<(u32, u32)>,
 }
@@ -64,6 +70,7 @@ impl Twin {
         self.call = Some(self.machine.start(func, args)?);
         self.awaited = None;
         self.base.1 = self.machine.fuel_consumed();
+        self.steps = 0;
         Ok(())
     }
 
@@ -78,32 +85,39 @@ impl Twin {
     }
 
     /// One operator, or entering one function.
-    fn operator(&mut self) -> Step {
+    ///
+    /// # Errors
+    ///
+    /// If the call takes too long.
+    fn operator(&mut self) -> Result<Step> {
+        self.steps += 1;
+        ensure!(self.settings().fuel || self.steps < MAX_STEPS_UNMETERED, TOO_LONG);
         let call = self.call.as_mut().expect("a call runs");
         if let Some(view) = call.innermost()
             && !view.entering
         {
             self.executed.insert((view.func_index, view.pc));
         }
-        call.step(&mut self.machine)
+        Ok(call.step(&mut self.machine))
     }
 
     /// Runs the interpreter to the end of the call.
     pub(crate) fn finish(&mut self) -> Result<Step> {
         let waits = self.call.as_ref().expect("a call runs").is_awaiting_host();
         ensure!(!waits, "there it waits for a host function");
-        for _ in 0..MAX_STEPS {
-            match self.operator() {
+        for step in 0.. {
+            match self.operator()? {
                 Step::Running => {}
                 other => return Ok(other),
             }
+            ensure!(!self.settings().fuel || step < MAX_STEPS, "there it does not end");
         }
-        bail!("there it does not end")
+        unreachable!("the steps are bounded")
     }
 
     /// One step of the interpreter, which does not end the call.
     fn step(&mut self) -> Result<()> {
-        match self.operator() {
+        match self.operator()? {
             Step::Running => Ok(()),
             Step::HostCall { func, args } => {
                 self.awaited = Some((func, args));
@@ -202,7 +216,8 @@ impl Twin {
             if self.awaited.is_some() {
                 break;
             }
-            ensure!(step < MAX_STEPS, "a host function is called; there nothing is");
+            let there = !self.settings().fuel || step < MAX_STEPS;
+            ensure!(there, "a host function is called; there nothing is");
             self.step().context("a host function is called")?;
         }
         let (_, theirs) = self.awaited.take().expect("just seen");

@@ -174,6 +174,9 @@ pub(crate) fn translate_function(
         tried: 0,
         bytes: body.range().end - body.range().start,
     };
+    if t.state.is_plain() {
+        t.start_homes();
+    }
     for (&ty, &value) in ty.params().iter().zip(&params[2..]) {
         t.declare_local(ty, value);
     }

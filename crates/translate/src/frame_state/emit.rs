@@ -30,19 +30,28 @@ impl FuncTranslator<'_> {
     /// in its loops, if it has any, or all blocks, in the plain way, need not find it in a register.
     pub(crate) fn keep_context(&mut self, has_loop: bool) {
         let metering = self.env.metering;
+        let mut cell = None;
         if self.state.mode != FrameState::Off {
-            let cell = self.state.new_cell(Cell::Context, false);
-            self.store_cell(cell, self.context_param);
-            self.state.set_held(cell, true);
-            self.context = Some((self.slot(), self.state.offsets[cell as usize] as i32));
-        } else if self.state.is_plain() || has_loop && (metering.fuel || metering.epochs) {
-            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
-            let slot = self.builder.create_sized_stack_slot(data);
-            let address = self.builder.ins().stack_addr(types::I64, slot, 0);
-            let flags = self.cell_flags();
-            self.builder.ins().store(flags, self.context_param, address, 0);
-            self.context = Some((slot, 0));
+            let new = self.state.new_cell(Cell::Context, false);
+            self.state.set_held(new, true);
+            cell = Some(new);
         }
+        self.context = match cell {
+            _ if self.state.is_plain() => Some(self.store_context_home(cell)),
+            Some(cell) => {
+                self.store_cell(cell, self.context_param);
+                Some((self.slot(), self.state.offsets[cell as usize] as i32))
+            }
+            None if has_loop && (metering.fuel || metering.epochs) => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+                let slot = self.builder.create_sized_stack_slot(data);
+                let address = self.builder.ins().stack_addr(types::I64, slot, 0);
+                let flags = self.cell_flags();
+                self.builder.ins().store(flags, self.context_param, address, 0);
+                Some((slot, 0))
+            }
+            None => None,
+        };
     }
 
     /// Where the frame keeps the context, if it does, and flags for loading it.

@@ -49,9 +49,12 @@ pub(super) struct Homes {
     operands: Vec<[Option<Home>; 2]>,
     /// Homes of what was saved and has been restored: narrow and wide.
     free: [Vec<Home>; 2],
-    /// The addresses of both slots, in the block where they were computed, until the next call.
-    bases: [Option<(Block, Value)>; 2],
-    /// The context, likewise.
+    /// The addresses of both slots, computed at entry. The code generator makes them part of each access,
+    /// so that they are in no register.
+    bases: [Option<Value>; 2],
+    /// Where the context is.
+    context_home: Option<Home>,
+    /// The context, in the block where it was loaded, until the next call.
     context: Option<(Block, Value)>,
 }
 
@@ -164,8 +167,8 @@ impl FuncTranslator<'_> {
         {
             return context;
         }
-        let Some((address, flags)) = self.kept_context() else { return self.context_param };
-        let context = self.builder.ins().load(types::I64, flags, address, 0);
+        let Some(home) = self.state.homes().context_home else { return self.context_param };
+        let context = self.load_at(home, ValType::I64);
         self.state.homes().context = here.map(|block| (block, context));
         context
     }
@@ -187,7 +190,7 @@ impl FuncTranslator<'_> {
     pub(crate) fn age_values(&mut self) {
         if let Some(homes) = &mut self.state.homes {
             self.stack.age();
-            (homes.bases, homes.context) = Default::default();
+            homes.context = None;
         }
     }
 
@@ -232,24 +235,37 @@ impl FuncTranslator<'_> {
         self.builder.ins().load(clif_type(ty), flags, base, offset)
     }
 
-    /// A home's address. That of its slot is computed once for each block, and again after a call.
+    /// In the plain way, at entry: computes the addresses of both slots.
+    pub(crate) fn start_homes(&mut self) {
+        let slots = [self.slot(), self.slot_of_others()];
+        let bases = slots.map(|slot| Some(self.builder.ins().stack_addr(types::I64, slot, 0)));
+        self.state.homes().bases = bases;
+    }
+
+    /// In the plain way: keeps the context in the frame. Returns where.
+    pub(super) fn store_context_home(&mut self, cell: Option<u32>) -> (StackSlot, i32) {
+        let (home, at) = match cell {
+            Some(cell) => {
+                let offset = self.state.offsets[cell as usize];
+                (Home::Cell(offset), (self.slot(), offset as i32))
+            }
+            None => {
+                let offset = self.state.homes().size;
+                (self.state.homes().reserve(false), (self.slot_of_others(), offset as i32))
+            }
+        };
+        self.store_at(home, self.context_param);
+        self.state.homes().context_home = Some(home);
+        at
+    }
+
+    /// A home's address.
     fn address(&mut self, home: Home) -> (Value, i32) {
         let (which, offset) = match home {
             Home::Cell(offset) => (0, offset as i32),
             Home::Other(offset) => (1, offset as i32),
         };
-        let here = self.builder.current_block();
-        if let Some((block, base)) = self.state.homes().bases[which]
-            && here == Some(block)
-        {
-            return (base, offset);
-        }
-        let slot = match home {
-            Home::Cell(_) => self.slot(),
-            Home::Other(_) => self.slot_of_others(),
-        };
-        let base = self.builder.ins().stack_addr(types::I64, slot, 0);
-        self.state.homes().bases[which] = here.map(|block| (block, base));
+        let base = self.state.homes().bases[which].expect("computed at entry");
         (base, offset)
     }
 
