@@ -326,6 +326,8 @@ pub(crate) mod testing {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--test-threads=1", "--nocapture"])
             .env(MARK, "1")
+            // A thread's own arena of the allocator's, which it can get at any time, would be 64 MiB.
+            .env("MALLOC_ARENA_MAX", "1")
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
