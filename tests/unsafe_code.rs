@@ -44,7 +44,7 @@ fn sources() -> Vec<(String, String)> {
                 if !["tests", "target", "examples", "benches"].contains(&&*name) {
                     folders.push(path);
                 }
-            } else if name.ends_with(".rs") && name != "tests.rs" {
+            } else if name.ends_with(".rs") && !["tests.rs", "testing.rs"].contains(&&*name) {
                 let text = fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_string();
                 sources.push((path, without_tests(&text).to_string()));

@@ -256,6 +256,67 @@ fn without_mappings_nothing_is_made_and_nothing_is_lost() {
     Usage::now().assert_as(&before);
 }
 
+/// What nobody could have is refused, and what engines keep stays where it is: or a guest could take it
+/// from all others, again and again, with an operator each time.
+#[test]
+fn a_guest_that_asks_for_too_much_empties_no_pool() {
+    if !alone("resources::lack::a_guest_that_asks_for_too_much_empties_no_pool") {
+        return;
+    }
+    const GUEST: &str = r#"
+    (module
+      (memory $small 1)
+      (memory $large i64 1)
+      (table $table 1 funcref)
+      (func (export "grows") (param i32) (result i32) (memory.grow $small (local.get 0)))
+      (func (export "grows64") (param i32) (result i32)
+        (i32.wrap_i64 (memory.grow $large (i64.extend_i32_u (local.get 0)))))
+      (func (export "widens") (param i32) (result i32)
+        (table.grow $table (ref.null func) (local.get 0))))
+    "#;
+    let kept_by = engine();
+    let module = Module::new(&kept_by, WAT).unwrap();
+    let fill = || {
+        drop([(); 3].map(|()| run(&module).unwrap()));
+        assert_eq!((kept_by.free_memories(), kept_by.free_stacks()), (3, 3));
+    };
+    fill();
+    let guests = engine();
+    let guest = Module::new(&guests, GUEST).unwrap();
+    let mut store = Store::new(&guests, ());
+    let instance = Instance::new(&mut store, &guest, &[]).unwrap();
+    let mut ask = |name: &str, by: i32| call(&mut store, instance, name, by).unwrap();
+    // Code for calls of this type is compiled now.
+    assert_eq!(ask("grows", 0), 1);
+
+    // More than there is memory for.
+    let limit = Limit::set(libc::RLIMIT_DATA, 256 << 20);
+    for _ in 0..10 {
+        let asked = [ask("grows", 1 << 14), ask("grows64", 1 << 15), ask("widens", 1 << 27)];
+        assert_eq!(asked, [-1; 3]);
+        assert_eq!((kept_by.free_memories(), kept_by.free_stacks()), (3, 3));
+    }
+    drop(limit);
+
+    // More address space than there is with all that is kept; and as much as there is.
+    let limit = Limit::address_space(64 << 20);
+    for _ in 0..10 {
+        assert_eq!([ask("grows64", 1 << 20), ask("widens", -2)], [-1; 2]);
+        // For 64 and 32 GiB: 24 are kept, and 1 MiB for each stack.
+        assert_eq!((kept_by.free_memories(), kept_by.free_stacks()), (3, 3));
+    }
+    assert_eq!(ask("widens", 1 << 24), 1);
+    assert_eq!((kept_by.free_memories(), kept_by.free_stacks()), (0, 0));
+    drop(limit);
+    fill();
+
+    // What the system refuses, or not, by how much memory the machine has.
+    for _ in 0..10 {
+        ask("widens", i32::MAX);
+        assert_eq!((kept_by.free_memories(), kept_by.free_stacks()), (3, 3));
+    }
+}
+
 #[test]
 fn a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again() {
     if !alone("resources::lack::a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again") {
@@ -269,8 +330,10 @@ fn a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again() {
             stack.ss_size
         }
     };
-    let module = Module::new(&engine(), WAT).unwrap();
+    let engine = engine();
+    let module = Module::new(&engine, WAT).unwrap();
     let (mut store, instance) = run(&module).unwrap();
+    let other = run(&module).unwrap();
     std::thread::spawn(move || {
         let before = size();
         assert!(before < 64 << 10);
@@ -279,12 +342,15 @@ fn a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again() {
             assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::MemoryOutOfBounds));
         };
         let all = NoMappings::take();
+        trap();
+        // What is kept from now on is not given up for it.
+        drop(other);
         (0..10).for_each(|_| trap());
-        let without = size();
+        assert_eq!((engine.free_memories(), size()), (1, before));
         drop(all);
-        assert_eq!(without, before);
         trap();
         assert!(size() >= 64 << 10);
+        assert_eq!(engine.free_memories(), 1);
     })
     .join()
     .unwrap();

@@ -1,7 +1,9 @@
 //! What the system says of this process, what it can be made to refuse, and processes of their own for
 //! tests that ask and do so.
 
+use std::panic::catch_unwind;
 use std::process::Command;
+use std::sync::Barrier;
 
 /// What the system says of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +52,9 @@ pub fn alone(name: &str) -> bool {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    // All threads share one arena of the allocator's: it gives a thread one of its own, 64 MiB of
+    // address space, when two allocate at once, and so at any time.
+    command.env("MALLOC_ARENA_MAX", "1");
     // Traces of the host would be in its errors.
     let output = command.env_remove("RUST_BACKTRACE").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -141,4 +146,86 @@ impl Drop for NoMappings {
         // SAFETY: our own mapping.
         unsafe { libc::munmap(self.base, self.len) };
     }
+}
+
+#[test]
+fn threads_that_allocate_at_once_take_no_address_space_of_their_own() {
+    if !alone("resources::system::threads_that_allocate_at_once_take_no_address_space_of_their_own")
+    {
+        return;
+    }
+    let before = Usage::now().mapped;
+    let barrier = Barrier::new(9);
+    let during = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let thread = std::thread::Builder::new().stack_size(64 << 10);
+            let allocate = || {
+                barrier.wait();
+                (0..1000).for_each(|round| drop(std::hint::black_box(vec![1_u8; round])));
+                barrier.wait();
+                barrier.wait();
+            };
+            thread.spawn_scoped(scope, allocate).unwrap();
+        }
+        barrier.wait();
+        barrier.wait();
+        let during = Usage::now().mapped;
+        barrier.wait();
+        during
+    });
+    // Their stacks.
+    assert!(during <= before + (8 << 20), "{before}, {during}");
+}
+
+#[test]
+fn what_is_left_is_seen_whatever_it_is() {
+    if !alone("resources::system::what_is_left_is_seen_whatever_it_is") {
+        return;
+    }
+    let before = Usage::now();
+    let seen = || catch_unwind(|| Usage::now().assert_as(&before)).is_err();
+    assert!(!seen());
+    // SAFETY: fresh mappings and their pages.
+    let map = |len: usize| unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let at = libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        at
+    };
+    // SAFETY: a mapping of ours, as long as that.
+    let unmap = |at, len| assert_eq!(unsafe { libc::munmap(at, len) }, 0);
+
+    let few = map(16 * PAGE);
+    for page in [1, 3, 5, 7] {
+        // SAFETY: a page of this mapping.
+        unsafe { libc::mprotect(few.byte_add(page * PAGE), PAGE, libc::PROT_NONE) };
+    }
+    assert!(seen(), "mappings");
+    unmap(few, 16 * PAGE);
+    assert!(!seen());
+
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert!(seen(), "a file");
+    drop(file);
+    assert!(!seen());
+
+    let large = map(9 << 20);
+    assert!(seen(), "address space");
+    unmap(large, 9 << 20);
+    assert!(!seen());
+
+    let touched = map(4 << 20);
+    assert!(!seen());
+    // SAFETY: as long as that.
+    unsafe { touched.cast::<u8>().write_bytes(1, 4 << 20) };
+    assert!(seen(), "memory");
+    unmap(touched, 4 << 20);
+    assert!(!seen());
+
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || ended.recv());
+    assert!(seen(), "a thread");
+    drop(end);
+    thread.join().unwrap().unwrap_err();
 }

@@ -96,6 +96,8 @@ pub fn in_child(name: &str) -> bool {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    // A thread's own arena of the allocator's, which it can get at any time, would be 64 MiB.
+    command.env("MALLOC_ARENA_MAX", "1");
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));

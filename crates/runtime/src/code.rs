@@ -17,7 +17,7 @@
 //! [`CodeMemory`] takes out what it finds of its own range first, in case nobody did.
 
 use crate::mapping::Mapping;
-use crate::reclaim;
+use crate::reclaim::{self, Room};
 use anyhow::{Context, Result};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl CodeMemory {
     ///
     /// If the system refuses.
     pub fn publish(text: &[u8]) -> Result<CodeMemory> {
-        reclaim::retrying(text.len(), || CodeMemory::map(text))
+        reclaim::retrying(Room::new(text.len()), || CodeMemory::map(text))
     }
 
     fn map(text: &[u8]) -> Result<CodeMemory> {

@@ -101,26 +101,6 @@ impl Mapping {
     ///
     /// If `range` is not of whole pages inside of the mapping.
     pub(crate) fn overlay(self, range: Range<usize>, file: &File) -> io::Result<Mapping> {
-        self.replace(range, libc::PROT_READ | libc::PROT_WRITE, Some(file))
-    }
-
-    /// Makes pages inaccessible, as they were when they were reserved: their contents and the
-    /// memory that held them are gone.
-    ///
-    /// # Panics
-    ///
-    /// If `range` is not of whole pages inside of the mapping.
-    pub(crate) fn close(self, range: Range<usize>) -> io::Result<Mapping> {
-        self.replace(range, libc::PROT_NONE, None)
-    }
-
-    /// Puts fresh pages in the place of some of the mapping's: those of a file, or zeros.
-    fn replace(
-        self,
-        range: Range<usize>,
-        protection: libc::c_int,
-        file: Option<&File>,
-    ) -> io::Result<Mapping> {
         self.check(&range);
         if range.is_empty() {
             return Ok(self);
@@ -134,9 +114,9 @@ impl Mapping {
         if closed != 0 {
             return Err(io::Error::last_os_error());
         }
-        let (kind, fd) = file.map_or((libc::MAP_ANONYMOUS, -1), |file| (0, file.as_raw_fd()));
-        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE | kind;
-        let at = self.at(range.start);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        let (at, fd) = (self.at(range.start), file.as_raw_fd());
         // SAFETY: own mapping: `check` found the pages that this replaces to be this mapping's own;
         // nothing points into them, since `self` was given away for this.
         let mapped = unsafe { libc::mmap(at.cast(), range.len(), protection, flags, fd, 0) };
@@ -145,7 +125,9 @@ impl Mapping {
         }
         let error = io::Error::last_os_error();
         // Some kernels take the old pages away before they fail. Then another thread may have
-        // mapped something there by now: the range is no longer ours to unmap.
+        // mapped something there by now: the range is no longer ours to unmap. If they do not, it is
+        // lost. For want of mappings that can only be if other threads have taken the last ones
+        // since the call above, and what is lost is addresses: no memory.
         let lost = ManuallyDrop::new(self);
         // SAFETY: own mapping: the two parts of this mapping that the failed call did not touch,
         // and `lost` is not dropped.
@@ -154,6 +136,26 @@ impl Mapping {
             unmap(lost.at(range.end), lost.len - range.end);
         }
         Err(error)
+    }
+
+    /// Makes pages inaccessible and gives their memory back; those that were never a file's hold
+    /// zeros when they are opened again. If the system refuses, all pages are still this mapping's.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not of whole pages inside of the mapping.
+    pub(crate) fn close(&mut self, range: Range<usize>) -> io::Result<()> {
+        self.forget(range.clone())?;
+        if range.is_empty() || cfg!(miri) {
+            return Ok(());
+        }
+        // Not by mapping fresh pages over them: of that the system does not say, when it fails,
+        // whether the old ones are still there.
+        // SAFETY: own mapping: `check`, in `forget`, found the pages to be this mapping's own, and
+        // `&mut self` says that nobody else counts on their protection.
+        let failed =
+            unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), libc::PROT_NONE) };
+        if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Gives the memory of pages back to the system: they hold again what they held when they were
@@ -256,9 +258,14 @@ pub(crate) struct SealedBytes {
 impl SealedBytes {
     /// The first `len` bytes of a file, which must be sealed against change and at least as long.
     pub(crate) fn of(file: &File, len: usize) -> io::Result<SealedBytes> {
-        let mapping = Mapping::reserve(len)?;
-        let whole = 0..mapping.len();
-        let mapping = mapping.replace(whole, libc::PROT_READ, Some(file))?;
+        let (flags, fd) = (libc::MAP_PRIVATE | libc::MAP_NORESERVE, file.as_raw_fd());
+        // SAFETY: own mapping: without `MAP_FIXED` the system chooses addresses that nobody uses.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, flags, fd, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).expect("mmap without MAP_FIXED never gives page 0");
+        let mapping = Mapping { base, len: len.next_multiple_of(page_size()) };
         Ok(SealedBytes { mapping, len })
     }
 
@@ -269,74 +276,25 @@ impl SealedBytes {
     }
 }
 
+/// Whether the system lets this process have so many mappings more, and a page of address space for
+/// each. They may be gone again when it returns.
+pub(crate) fn has_mappings(count: usize) -> bool {
+    let page = page_size();
+    // Each page that is readable makes two more: itself, and what is behind it.
+    let Ok(probe) = Mapping::reserve((count + 1).next_multiple_of(2) * page) else { return false };
+    (1..=count).step_by(2).all(|at| {
+        // SAFETY: own mapping: a page of it.
+        unsafe { libc::mprotect(probe.at(at * page).cast(), page, libc::PROT_READ) == 0 }
+    })
+}
+
 /// Bytes of a page of the operating system.
 pub(crate) fn page_size() -> usize {
     region::page::size()
 }
 
-/// What tests of mappings share.
 #[cfg(test)]
-pub(crate) mod testing {
-    use std::ops::Range;
-    use std::process::Command;
-
-    /// The protections of the pages of `range`, as `/proc/self/maps` writes them, in the order of
-    /// addresses, equal neighbours as one; `None` for a hole.
-    pub(crate) fn protections(range: Range<usize>) -> Vec<(Range<usize>, Option<String>)> {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let mut found: Vec<(Range<usize>, Option<String>)> = Vec::new();
-        let mut add = |part: Range<usize>, protection: Option<String>| match found.last_mut() {
-            _ if part.is_empty() => {}
-            Some((last, same)) if *same == protection => last.end = part.end,
-            _ => found.push((part, protection)),
-        };
-        let mut at = range.start;
-        for line in maps.lines() {
-            let (addresses, rest) = line.split_once(' ').unwrap();
-            let (start, end) = addresses.split_once('-').unwrap();
-            let parse = |text| usize::from_str_radix(text, 16).unwrap();
-            let start = parse(start).clamp(range.start, range.end);
-            let end = parse(end).clamp(range.start, range.end);
-            if start < end {
-                add(at..start, None);
-                add(start..end, Some(rest[..4].to_string()));
-                at = end;
-            }
-        }
-        add(at..range.end, None);
-        found
-    }
-
-    /// The number of mappings of this process, and the bytes of address space in them.
-    pub(crate) fn address_space() -> (usize, usize) {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
-        (maps, pages * super::page_size())
-    }
-
-    /// For tests that look at or change the state of the whole process: runs test `name` in a
-    /// process of its own and passes on its failure. False there and then; true in that process,
-    /// where the test does its work.
-    pub(crate) fn alone(name: &str) -> bool {
-        const MARK: &str = "STILLFRAME_TEST_ALONE";
-        if std::env::var_os(MARK).is_some() {
-            return true;
-        }
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--test-threads=1", "--nocapture"])
-            .env(MARK, "1")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{name} failed alone:\n{text}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        false
-    }
-}
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {
@@ -429,7 +387,7 @@ mod tests {
         let whole = ManuallyDrop::new(Mapping::reserve(3 * page).unwrap());
         let base = whole.base() as usize;
         let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page };
-        let filler = all_mappings();
+        let filler = testing::NoMappings::take();
         drop(middle);
         let left = LEFT_COUNT.load(Relaxed);
         drop(filler);
@@ -448,22 +406,10 @@ mod tests {
         let mut mapping = Mapping::reserve(9 * page).unwrap();
         mapping.open(0..9 * page).unwrap();
         let range = mapping.base() as usize..mapping.base() as usize + 9 * page;
-        let filler = all_mappings();
+        let filler = testing::NoMappings::take();
         mapping.close(3 * page..6 * page).unwrap_err();
+        drop(mapping);
         drop(filler);
         assert_eq!(testing::protections(range.clone()), [(range, None)]);
-    }
-
-    /// Mappings until the system has no more for this process.
-    fn all_mappings() -> Mapping {
-        let page = page_size();
-        let filler = Mapping::reserve(page << 20).unwrap();
-        let closed = |at: usize| {
-            // SAFETY: a page of the filler, which nobody uses.
-            unsafe { libc::mprotect(filler.at(at * page).cast(), page, libc::PROT_READ) != 0 }
-        };
-        let full = (0..1 << 19).map(|i| 2 * i).any(closed);
-        assert!(full, "no limit of mappings");
-        filler
     }
 }

@@ -22,7 +22,7 @@ use crate::arch;
 use crate::image::MemoryImage;
 use crate::mapping::{Mapping, page_size};
 use crate::pagemap::{PAGES_MAX, Pages};
-use crate::reclaim;
+use crate::reclaim::{self, Room};
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
 use std::sync::Arc;
@@ -86,7 +86,8 @@ impl LinearMemory {
             ensure!(range.end <= len, "an image of bytes {range:?} for a memory of {len} bytes");
         }
         let image_of = image.map(Arc::as_ref);
-        let mapping = reclaim::retrying(reservation, || map(reservation, len, image_of))?;
+        let room = Room { addresses: reservation, memory: len };
+        let mapping = reclaim::retrying(room, || map(reservation, len, image_of))?;
         Ok(LinearMemory { ty: *ty, mapping, len, image: image.cloned() })
     }
 
@@ -106,11 +107,11 @@ impl LinearMemory {
         }
         let LinearMemory { ty, mut mapping, len, image } = self;
         let first_len = pages_to_bytes(ty.minimum())?;
+        if len - first_len > GROWN_MAX {
+            return None;
+        }
         if first_len < len {
-            // To the end, also what was never opened: so it is one mapping of the kernel's again,
-            // and the next growth opens all of its pages or none.
-            let end = mapping.len();
-            mapping = mapping.close(first_len..end).ok()?;
+            mapping.close(first_len..len).ok()?;
         }
         let mut blank = Blank { mapping, len: first_len, image };
         blank.restore()?;
@@ -155,7 +156,8 @@ impl LinearMemory {
         let new_len = pages_to_bytes(new)?;
         if new_len <= self.mapping.len() - page_size() {
             let (len, mapping) = (self.len, &mut self.mapping);
-            reclaim::retrying(new_len - len, || mapping.open(len..new_len)).ok()?;
+            let room = Room { addresses: 0, memory: new_len - len };
+            reclaim::retrying(room, || mapping.open(len..new_len)).ok()?;
         } else {
             self.relocate(new_len)?;
         }
@@ -176,7 +178,7 @@ impl LinearMemory {
         let twice = self.mapping.len().saturating_mul(2).min(most).max(new_len);
         let map = |len: usize| map(len.checked_add(guard)?, new_len, None).ok();
         let either = || map(twice).or_else(|| map(new_len)).ok_or(());
-        let mapping = reclaim::retrying(new_len, either).ok()?;
+        let mapping = reclaim::retrying(Room::new(new_len), either).ok()?;
         // SAFETY: own mapping: the first `self.len` bytes of this memory are accessible, as many and more were
         // opened of the new mapping, and `&mut self` keeps everyone else from both.
         unsafe { copy_touched(self.mapping.base(), mapping.base(), self.len) };
@@ -206,6 +208,10 @@ fn map(reservation: usize, len: usize, image: Option<&MemoryImage>) -> Result<Ma
 /// the next one to touch each pays a fault, which takes as long as comparing 100 KiB.
 pub(crate) const KEPT_MAX: usize = 64 << 10;
 
+/// What a memory that is used again may have grown by, in bytes: the system keeps its tables of
+/// pages that it has taken back, and those for so many can take [`KEPT_MAX`].
+const GROWN_MAX: usize = KEPT_MAX << 9;
+
 /// The address space of a 32-bit memory that nobody uses, with the contents that a new memory of
 /// that size and image has.
 #[derive(Debug)]
@@ -216,9 +222,9 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
-    /// Bytes of address space.
-    pub(crate) fn reserved(&self) -> usize {
-        self.mapping.len()
+    /// What it takes of the system.
+    pub(crate) fn room(&self) -> Room {
+        Room { addresses: self.mapping.len(), memory: self.len }
     }
 
     /// Whether a new memory of this type and image would be like this.
@@ -301,182 +307,4 @@ unsafe fn copy_touched(from: *const u8, to: *mut u8, len: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mapping::testing::{address_space, alone, protections};
-
-    const PAGE: usize = WASM_PAGE_SIZE as usize;
-
-    fn bytes(memory: &mut LinearMemory) -> &mut [u8] {
-        // SAFETY: accessible by contract, and borrowed for as long as the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(memory.base(), memory.byte_len()) }
-    }
-
-    fn assert_accessible_is_exactly_the_length(memory: &LinearMemory) {
-        let open = memory.base() as usize + memory.byte_len();
-        for (range, protection) in protections(memory.reservation()) {
-            let expected = if range.start < open { "rw-p" } else { "---p" };
-            assert_eq!(
-                protection.as_deref(),
-                Some(expected),
-                "{range:x?}, length ends at {open:x}"
-            );
-            assert!(range.end <= open || range.start >= open, "{range:x?} straddles {open:x}");
-        }
-    }
-
-    #[test]
-    fn a_32_bit_memory_grows_in_place_with_zeros_and_keeps_its_contents() {
-        let mut memory = LinearMemory::new(&MemoryType::new(1, Some(4)), None).unwrap();
-        assert_eq!((memory.pages(), memory.byte_len()), (1, PAGE));
-        assert_accessible_is_exactly_the_length(&memory);
-        assert!(bytes(&mut memory).iter().all(|byte| *byte == 0));
-        bytes(&mut memory).fill(0xaa);
-        let base = memory.base();
-        assert_eq!(memory.grow(2), Some(1));
-        assert_eq!((memory.pages(), memory.base()), (3, base));
-        assert_accessible_is_exactly_the_length(&memory);
-        let (old, new) = bytes(&mut memory).split_at(PAGE);
-        assert!(old.iter().all(|byte| *byte == 0xaa));
-        assert!(new.iter().all(|byte| *byte == 0));
-    }
-
-    #[test]
-    fn all_that_generated_code_can_address_in_a_32_bit_memory_is_reserved() {
-        let mut memory = LinearMemory::new(&MemoryType::new(0, None), None).unwrap();
-        assert!(memory.reservation().len() >= 2 * (u32::MAX as usize) + 16);
-        assert_accessible_is_exactly_the_length(&memory);
-        assert_eq!(memory.grow(65536), Some(0));
-        assert_eq!(memory.byte_len(), 1 << 32);
-        assert_accessible_is_exactly_the_length(&memory);
-        bytes(&mut memory)[u32::MAX as usize] = 1;
-        assert_eq!(memory.grow(1), None);
-        assert_eq!(memory.grow(0), Some(65536));
-    }
-
-    #[test]
-    fn growth_over_the_maximum_changes_nothing() {
-        for ty in [MemoryType::new(1, Some(3)), MemoryType::new64(1, Some(3))] {
-            let mut memory = LinearMemory::new(&ty, None).unwrap();
-            for delta in [3, 65536, u64::MAX, u64::MAX - 1] {
-                assert_eq!(memory.grow(delta), None, "{delta}");
-            }
-            assert_eq!(memory.grow(0), Some(1));
-            assert_eq!(memory.grow(2), Some(1));
-            assert_eq!((memory.grow(1), memory.grow(0)), (None, Some(3)));
-        }
-        // Without a declared maximum, that of the index type and of the address space.
-        let mut memory = LinearMemory::new(&MemoryType::new64(1, None), None).unwrap();
-        for delta in [u64::MAX, 1 << 48, (1 << 48) - 1, (1 << 48) - 2, 1 << 31] {
-            assert_eq!(memory.grow(delta), None, "{delta}");
-        }
-        assert_eq!(memory.pages(), 1);
-    }
-
-    #[test]
-    fn a_64_bit_memory_moves_when_its_reservation_is_used_up_and_keeps_its_contents() {
-        let ty = MemoryType::new64(1, None);
-        let mut memory = LinearMemory::with_reservation(&ty, None, 2 * PAGE).unwrap();
-        let first = memory.base();
-        for page in 1..=40 {
-            let last = bytes(&mut memory).len() - 1;
-            bytes(&mut memory)[last] = page;
-            assert_eq!(memory.grow(1), Some(u64::from(page)));
-            assert_eq!(memory.pages(), u64::from(page) + 1);
-            assert_accessible_is_exactly_the_length(&memory);
-            assert!(memory.mapping.len() > memory.byte_len(), "a page is never opened");
-            for (i, contents) in bytes(&mut memory).chunks(PAGE).enumerate() {
-                let (last, others) = contents.split_last().unwrap();
-                let expected = if i < page.into() { i + 1 } else { 0 };
-                assert_eq!(usize::from(*last), expected, "last byte of page {i}");
-                assert!(others.iter().all(|byte| *byte == 0), "page {i}");
-            }
-        }
-        assert_ne!(memory.base(), first);
-    }
-
-    #[test]
-    fn a_64_bit_memory_reserves_no_more_than_it_can_use() {
-        let small = LinearMemory::new(&MemoryType::new64(1, Some(2)), None).unwrap();
-        assert_eq!(small.mapping.len(), 2 * PAGE + page_size());
-        let open = LinearMemory::new(&MemoryType::new64(1, None), None).unwrap();
-        assert_eq!(open.mapping.len(), MEMORY64_RESERVATION + page_size());
-        let large = LinearMemory::new(&MemoryType::new64(1 << 17, None), None).unwrap();
-        assert_eq!(large.mapping.len(), (PAGE << 17) + page_size());
-    }
-
-    #[test]
-    fn a_memory_that_cannot_be_made_is_an_error_that_says_how_large_it_was() {
-        let error = |ty| format!("{:#}", LinearMemory::new(&ty, None).unwrap_err());
-        let refused = error(MemoryType::new64(1 << 31, None));
-        // 2^47 bytes and the guard page.
-        assert!(refused.contains("140737488359424 bytes"), "{refused}");
-        assert!(refused.contains("os error 12"), "{refused}");
-        assert!(error(MemoryType::new64(1 << 48, None)).contains("exceeds the address space"));
-        assert!(error(MemoryType::new64(u64::MAX, None)).contains("over its maximum"));
-        assert!(error(MemoryType::new(65537, None)).contains("over its maximum of 65536"));
-        assert!(error(MemoryType::new(u32::MAX, None)).contains("over its maximum of 65536"));
-        assert!(error(MemoryType::new(3, Some(2))).contains("over its maximum of 2"));
-    }
-
-    #[test]
-    fn growth_that_the_system_refuses_changes_nothing() {
-        if !alone("memory::tests::growth_that_the_system_refuses_changes_nothing") {
-            return;
-        }
-        let mut memory = LinearMemory::new(&MemoryType::new(1, None), None).unwrap();
-        let mut moving =
-            LinearMemory::with_reservation(&MemoryType::new64(1, None), None, PAGE).unwrap();
-        for memory in [&mut memory, &mut moving] {
-            bytes(memory).fill(5);
-        }
-        // From here on the process gets little more private writable memory than it has.
-        let limit = libc::rlimit { rlim_cur: 64 << 20, rlim_max: 64 << 20 };
-        // SAFETY: `limit` is a valid limit, of a process that this test has for itself.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) }, 0);
-        for memory in [&mut memory, &mut moving] {
-            assert_eq!(memory.grow(1 << 14), None);
-            assert_eq!(memory.pages(), 1);
-            assert!(bytes(memory).iter().all(|byte| *byte == 5));
-            assert_accessible_is_exactly_the_length(memory);
-            assert_eq!(memory.grow(2), Some(1));
-            assert_eq!(bytes(memory)[PAGE - 1..=PAGE], [5, 0]);
-        }
-        let error = LinearMemory::new(&MemoryType::new(1 << 14, None), None).unwrap_err();
-        assert!(format!("{error:#}").contains("map 1073741824 bytes"), "{error:#}");
-    }
-
-    #[test]
-    fn dropped_memories_leave_no_mappings() {
-        if !alone("memory::tests::dropped_memories_leave_no_mappings") {
-            return;
-        }
-        let image = crate::image::tests::image_of(&[(0, b"first"), (70_000, b"second")], 2);
-        let round = || {
-            let mut memories: Vec<LinearMemory> = Vec::new();
-            for i in 0..300 {
-                let (ty, image) = match i % 3 {
-                    0 => (MemoryType::new(2, None), Some(&image)),
-                    1 => (MemoryType::new(1, None), None),
-                    _ => (MemoryType::new64(2, None), Some(&image)),
-                };
-                let mut memory = LinearMemory::with_reservation(&ty, image, 3 * PAGE).unwrap();
-                bytes(&mut memory)[0] = 1;
-                memory.grow(i % 5).unwrap();
-                memories.push(memory);
-            }
-            // In another order than they were made.
-            while !memories.is_empty() {
-                memories.swap_remove(memories.len() / 2);
-            }
-        };
-        round();
-        let (mappings, size) = address_space();
-        for _ in 0..5 {
-            round();
-        }
-        let (mappings_after, size_after) = address_space();
-        assert!(mappings_after <= mappings + 4, "{mappings} -> {mappings_after} mappings");
-        assert!(size_after < size + (64 << 20), "{size} -> {size_after} bytes of address space");
-    }
-}
+mod tests;

@@ -13,12 +13,13 @@
 //! taken: nothing of a guest stays behind its store.
 //!
 //! The bound is the number of free memories: their address space, some four kernel mappings each,
-//! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each. When the system
+//! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each. What has grown
+//! by much is not kept. When the system
 //! refuses something to any engine of the process, all of them are given up (`reclaim.rs`).
 
 use crate::image::MemoryImage;
 use crate::memory::{Blank, LinearMemory};
-use crate::reclaim;
+use crate::reclaim::{self, Room};
 use anyhow::Result;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -97,8 +98,8 @@ impl MemoryPool {
 }
 
 impl reclaim::Pool for MemoryPool {
-    fn kept(&self) -> usize {
-        self.lock().iter().map(Blank::reserved).sum()
+    fn kept(&self) -> Room {
+        self.lock().iter().map(Blank::room).sum()
     }
 
     fn give_up(&self) {

@@ -94,6 +94,7 @@ impl StoreCore {
         self.fuel_reserve = 0;
         self.limits.fuel_consumed.set(-left as i64);
         self.fuel_account = self.fuel_account.wrapping_add(fuel);
+        self.forget_overdraft(fuel);
     }
 
     /// Units that wasm has executed in this store since it was made, modulo 2^64.
@@ -166,6 +167,16 @@ impl StoreCore {
         if beyond > 0 {
             self.limits.fuel_consumed.set(OVERDRAFT_MAX);
             self.fuel_account = self.fuel_account.wrapping_add(beyond as u64);
+            self.forget_overdraft(beyond as u64);
+        }
+    }
+
+    /// Counts units of an overdraft as consumed until calls yield, since they no longer are in
+    /// `fuel_consumed`.
+    #[inline]
+    fn forget_overdraft(&mut self, units: u64) {
+        if self.fuel_slice.is_some() {
+            self.fuel_until_yield = self.fuel_until_yield.saturating_sub(units);
         }
     }
 
@@ -214,10 +225,11 @@ impl StoreCore {
         let consumed = i128::from(self.limits.fuel_consumed.get());
         let need = i128::from(need);
         // What there still is until calls yield, in hand and in the reserve.
-        let mut until_yield = i128::from(self.fuel_until_yield) - consumed;
+        let mut until_yield =
+            self.fuel_slice.map_or(i128::MAX, |_| i128::from(self.fuel_until_yield) - consumed);
         let next_slice = until_yield < need;
-        if next_slice {
-            until_yield = self.fuel_slice.map_or(i128::MAX, |slice| i128::from(slice.get()));
+        if let (true, Some(slice)) = (next_slice, self.fuel_slice) {
+            until_yield = i128::from(slice.get());
         }
         // Afterwards so much is in hand.
         let in_hand = need.max(until_yield.min(i128::from(self.fuel_in_hand_max())));
@@ -242,6 +254,7 @@ impl StoreCore {
         if overdraft > 0 {
             self.limits.fuel_consumed.set(0);
             self.fuel_account = self.fuel_account.wrapping_add(overdraft);
+            self.forget_overdraft(overdraft);
         }
         overdraft
     }

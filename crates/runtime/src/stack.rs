@@ -20,7 +20,7 @@
 
 use crate::arch;
 use crate::mapping::{page_size, unmap};
-use crate::reclaim;
+use crate::reclaim::{self, Room};
 use crate::resumable::CallRecord;
 use crate::store::StoreId;
 use crate::value::RawValue;
@@ -326,7 +326,7 @@ impl StackPool {
             return Ok(free);
         }
         let make = || WasmStack::new(self.usable, self.this.clone());
-        reclaim::retrying(self.usable, make).map(Arc::new)
+        reclaim::retrying(Room::new(self.usable), make).map(Arc::new)
     }
 
     /// Gives a stack back. No call runs or is suspended on it.
@@ -350,8 +350,8 @@ impl StackPool {
 }
 
 impl reclaim::Pool for StackPool {
-    fn kept(&self) -> usize {
-        self.lock().iter().map(|stack| stack.size).sum()
+    fn kept(&self) -> Room {
+        self.lock().iter().map(|stack| Room::new(stack.size)).sum()
     }
 
     fn give_up(&self) {

@@ -6,7 +6,7 @@
 //! borrowed and none of its wasm runs. The copy comes from the same pointer, not from a slice:
 //! none of our slices invalidates it.
 
-use crate::reclaim;
+use crate::reclaim::{self, Room};
 use anyhow::{Context, Result, ensure};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::Range;
@@ -137,8 +137,8 @@ impl TableElements {
             Some(elements) => Ok((elements, twice)),
             None => allocate(least).map(|elements| (elements, least)).ok_or(()),
         };
-        let (elements, capacity) =
-            reclaim::retrying(least.saturating_mul(size_of::<u64>()), either).ok()?;
+        let room = Room::new(least.saturating_mul(size_of::<u64>()));
+        let (elements, capacity) = reclaim::retrying(room, either).ok()?;
         // SAFETY: own allocation: `len` elements are initialised in the old allocation and have room in the new
         // one, which is another.
         unsafe { elements.copy_from_nonoverlapping(self.elements, self.len) };

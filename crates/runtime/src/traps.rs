@@ -9,7 +9,7 @@
 use crate::arch;
 use crate::code;
 use crate::mapping::{Mapping, page_size};
-use crate::reclaim;
+use crate::reclaim::{self, Room};
 use std::cell::{Cell, OnceCell};
 use std::io;
 use std::mem::MaybeUninit;
@@ -47,6 +47,8 @@ struct Thread {
     current: Cell<*const CallState>,
     /// Whether the thread has been prepared.
     ready: Cell<bool>,
+    /// Whether it has been, but for a signal stack, which the system refused.
+    refused: Cell<bool>,
     /// The lowest and highest address of the thread's own stack; 0 if unknown.
     stack: Cell<(usize, usize)>,
 }
@@ -56,6 +58,7 @@ thread_local! {
         Thread {
             current: Cell::new(std::ptr::null()),
             ready: Cell::new(false),
+            refused: Cell::new(false),
             stack: Cell::new((0, 0)),
         }
     };
@@ -85,16 +88,22 @@ pub(crate) fn prepare_thread() -> Option<usize> {
 
 #[cold]
 fn prepare(thread: &Thread) {
-    install_handlers();
+    let first = !thread.refused.get();
+    if first {
+        install_handlers();
+        thread.stack.set(host_stack_bounds());
+    }
     // When the thread is about to end, the stack has been taken down already, and the system may
-    // refuse one. Then signals are handled on the stack that runs; wasm stacks have room for that.
-    let refused = SIGNAL_STACK.try_with(|stack| match SignalStack::install() {
+    // refuse one. Then it is asked for again whenever wasm is entered, but other engines give up
+    // what they keep for it the first time only. Meanwhile signals are handled on the alternate
+    // stack that the thread has, as small as it is, or if it has none on the stack that runs: wasm
+    // stacks have room for that.
+    let refused = SIGNAL_STACK.try_with(|stack| match SignalStack::install(first) {
         Ok(Some(installed)) => stack.set(installed).is_err(),
         Ok(None) => false,
         Err(_) => true,
     });
-    thread.stack.set(host_stack_bounds());
-    // It is asked for again when wasm is entered the next time.
+    thread.refused.set(refused == Ok(true));
     thread.ready.set(refused != Ok(true));
 }
 
@@ -125,8 +134,9 @@ struct SignalStack {
 }
 
 impl SignalStack {
-    /// Gives this thread an alternate stack if it has none that is large enough.
-    fn install() -> io::Result<Option<SignalStack>> {
+    /// Gives this thread an alternate stack if it has none that is large enough; `first` says whether
+    /// pools give up what they keep for it.
+    fn install(first: bool) -> io::Result<Option<SignalStack>> {
         // SAFETY: own mapping: a zeroed `stack_t` is valid, and is written to by the call.
         let old = unsafe {
             let mut old = MaybeUninit::<libc::stack_t>::zeroed().assume_init();
@@ -142,7 +152,10 @@ impl SignalStack {
             mapping.open(guard..guard + SIGNAL_STACK_SIZE)?;
             io::Result::Ok(mapping)
         };
-        let mapping = reclaim::retrying(SIGNAL_STACK_SIZE, map)?;
+        let mapping = match first {
+            true => reclaim::retrying(Room::new(SIGNAL_STACK_SIZE), map)?,
+            false => map()?,
+        };
         let new = libc::stack_t {
             ss_sp: mapping.base().wrapping_add(guard).cast(),
             ss_flags: 0,

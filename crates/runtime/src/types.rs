@@ -186,6 +186,7 @@ impl<A> Inner<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use stillframe_abi::types::ValType::{self, F64, I32, I64};
 
     fn ty(params: &[ValType], results: &[ValType]) -> FuncType {
@@ -264,6 +265,42 @@ mod tests {
         assert_eq!(Arc::strong_count(&attached), 1, "what was attached is gone");
         let other = registry.intern(&numbered(50_000));
         assert!(registry.attached(other).is_none(), "another type has nothing of it");
+    }
+
+    #[test]
+    fn a_type_that_is_used_again_and_again_pushes_no_other_out() {
+        let registry = TypeRegistry::<Arc<u32>>::new();
+        let attached = Arc::new(7);
+        let kept = registry.intern(&numbered(0));
+        registry.attach(kept, attached.clone());
+        registry.release([kept]);
+        for _ in 0..2 * IDLE_MAX {
+            let id = registry.intern(&numbered(1));
+            registry.release([id]);
+        }
+        assert_eq!((registry.intern(&numbered(0)), Arc::strong_count(&attached)), (kept, 2));
+        assert_eq!(registry.read().idle.len(), 2);
+    }
+
+    /// So large that all threads look for it before the first has come to enter it.
+    #[test]
+    fn a_type_that_threads_intern_at_once_gets_one_id() {
+        let registry = TypeRegistry::<()>::new();
+        let (rounds, params) = if cfg!(miri) { (1, 10) } else { (20, 200_000) };
+        for round in 0..rounds {
+            let ty = ty(&vec![I32; params + round], &[]);
+            let start = Barrier::new(4);
+            std::thread::scope(|scope| {
+                let threads = [(); 4].map(|()| {
+                    scope.spawn(|| {
+                        start.wait();
+                        registry.intern(&ty)
+                    })
+                });
+                let ids = threads.map(|thread| thread.join().unwrap());
+                assert_eq!(ids, [1 + round as u32; 4]);
+            });
+        }
     }
 
     #[test]

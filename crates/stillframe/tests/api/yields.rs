@@ -4,7 +4,7 @@ use crate::asynchronous::block_on;
 use crate::text;
 use stillframe::{
     Caller, Config, Engine, Instance, Linker, Module, OperatorCosts, Store, Trap, TypedFunc,
-    UpdateDeadline, WasmBacktrace,
+    TypedResumableCall, UpdateDeadline, WasmBacktrace,
 };
 
 /// Counts up to its parameter.
@@ -189,5 +189,87 @@ fn a_host_function_that_sets_or_adds_fuel_does_not_put_off_the_yields() {
         done.unwrap();
         // 7 operators a turn: 7000 units, and a yield at each 70 of them but for the last.
         assert!((99..=100).contains(&pending), "{pending}");
+    }
+}
+
+/// `count`, and `line`, which has no checkpoint and consumes 601 units.
+fn counting_and_a_line() -> (Store<()>, TypedFunc<i32, i32>, TypedFunc<(), ()>) {
+    let line = "i32.eqz ".repeat(599);
+    let count = COUNT.trim().strip_suffix(')').unwrap();
+    let wat = format!("{count} (func (export \"line\") i32.const 0 {line} drop))");
+    let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
+    let module = Module::new(&engine, wat).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let count = instance.get_typed_func(&mut store, "count").unwrap();
+    let line = instance.get_typed_func(&mut store, "line").unwrap();
+    (store, count, line)
+}
+
+#[test]
+fn what_was_overdrawn_counts_for_the_yields_whoever_pays_it() {
+    /// Pays what was overdrawn by 501.
+    type Pay = fn(&mut Store<()>, &TypedFunc<i32, i32>);
+    let pays: [Pay; 4] = [
+        |store, _| store.add_fuel(501).unwrap(),
+        |store, _| {
+            store.add_fuel(400).unwrap();
+            store.add_fuel(101).unwrap();
+        },
+        |store, _| store.set_fuel(0).unwrap(),
+        // Taken over by a call that is suspended at its first checkpoint, and dropped with it.
+        |store, count| {
+            let call = count.call_resumable(&mut *store, 1).unwrap();
+            assert!(matches!(call, TypedResumableCall::OutOfFuel(call) if call.overdraft() == 501));
+        },
+    ];
+    for (way, pay) in pays.into_iter().enumerate() {
+        let (mut store, count, line) = counting_and_a_line();
+        store.fuel_async_yield_interval(Some(1000)).unwrap();
+        store.set_fuel(100).unwrap();
+        line.call(&mut store, ()).unwrap();
+        assert_eq!((store.get_fuel().unwrap(), store.fuel_consumed().unwrap()), (0, 601));
+        pay(&mut store, &count);
+        store.set_fuel(10_000).unwrap();
+        // 399 units are left until the first yield, at a checkpoint at 1, 9, ... of this call.
+        let (counted, pending) = block_on(count.call_async(&mut store, 49));
+        assert_eq!((counted.unwrap(), pending, COUNT_FUEL(49)), (49, 0, 394), "{way}");
+        let (counted, pending) = block_on(count.call_async(&mut store, 2));
+        assert_eq!((counted.unwrap(), pending), (2, 1), "{way}");
+    }
+}
+
+#[test]
+fn what_is_overdrawn_beyond_all_limits_counts_for_the_yields() {
+    let mut costs = OperatorCosts::default();
+    costs.set("i64.clz", u32::MAX).unwrap();
+    // Without a checkpoint: what a store can owe is reached in a million calls.
+    let line = "i64.clz ".repeat(900);
+    let wat = format!(
+        r#"(module
+            (func (export "line") i64.const 0 {line} drop)
+            (func (export "stop") (loop)))"#
+    );
+    let engine = Engine::new(Config::new().consume_fuel(true).operator_costs(costs)).unwrap();
+    let module = Module::new(&engine, wat).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let line = instance.get_typed_func::<(), ()>(&mut store, "line").unwrap();
+    let stop = instance.get_typed_func::<(), ()>(&mut store, "stop").unwrap();
+    let each = 900 * u64::from(u32::MAX) + 2;
+    let most = 1 << 62;
+    let calls = most / each + 2;
+    let interval = calls * each + 10;
+    store.fuel_async_yield_interval(Some(interval)).unwrap();
+    (0..calls).for_each(|_| line.call(&mut store, ()).unwrap());
+    assert_eq!(store.fuel_consumed().unwrap(), calls * each);
+    // The limit is looked at when wasm is entered.
+    store.add_fuel(most + each + 1000).unwrap();
+    assert_eq!(store.get_fuel().unwrap(), 1000);
+    // 1 for the entry, and a checkpoint there and at the loop: 10 units are left of the interval.
+    for round in 0..20 {
+        let (done, pending) = block_on(stop.call_async(&mut store, ()));
+        done.unwrap();
+        assert_eq!(pending, u32::from(round == 9), "{round}");
     }
 }
