@@ -34,7 +34,7 @@ pub(crate) struct Twin {
     /// What was different.
     pub(crate) failure: Option<Error>,
     /// Steps of the call so far.
-    steps: u64,
+    pub(crate) steps: u64,
     /// The operators that were executed: function and pc.
     pub(crate) executed: BTreeSet<(u32, u32)>,
 }
