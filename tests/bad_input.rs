@@ -142,7 +142,7 @@ fn damaged_compiled_files_are_refused() {
 #[test]
 fn damaged_scripts_fail_or_pass_and_end() {
     let mut numbers = Numbers(0x5c21_0075);
-    let options = Options { fuel: Some(1_000_000), epochs: false };
+    let options = Options { fuel: Some(1_000_000), ..Options::default() };
     let (mut unreadable, mut run) = (0, 0);
     for file in files().filter(|file| file.raw().len() < 20_000) {
         for _ in 0..2 {

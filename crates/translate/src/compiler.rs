@@ -47,6 +47,8 @@ pub struct CompilerOptions {
     /// Whether all functions are compiled in the plain way, which is else for those that would take
     /// too long as usual. For tests.
     pub plain: bool,
+    /// Whether registers of plain code are always allocated in a single pass. For tests.
+    pub single_pass: bool,
 }
 
 impl Default for CompilerOptions {
@@ -63,6 +65,7 @@ impl Default for CompilerOptions {
             frame_writes: false,
             inlining: true,
             plain: false,
+            single_pass: false,
         }
     }
 }
@@ -223,7 +226,7 @@ impl Compiler {
     fn env<'a>(&'a self, info: &'a ModuleInfo, bodies: &[Body<'a>]) -> ModuleEnv<'a> {
         let offsets = VMOffsets::new(info);
         let CompileSettings { frame_state, frame_writes, .. } = self.settings;
-        let plain = self.options.plain;
+        let CompilerOptions { plain, single_pass, .. } = self.options;
         let (isa, metering) = (&*self.isa, &self.metering);
         let (plain_isa, single_pass_isa) = (&*self.plain_isa, &*self.single_pass_isa);
         let inlinable = match self.settings.inlining {
@@ -237,6 +240,7 @@ impl Compiler {
             plain_isa,
             single_pass_isa,
             plain,
+            single_pass,
             metering,
             inlinable,
             frame_state,

@@ -50,6 +50,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) single_pass_isa: &'a dyn TargetIsa,
     /// Whether all functions are compiled in the plain way.
     pub(crate) plain: bool,
+    /// Whether all plain code has its registers allocated so.
+    pub(crate) single_pass: bool,
     pub(crate) metering: &'a Metering,
     /// What is inlined.
     pub(crate) inlinable: Inlinables<'a>,

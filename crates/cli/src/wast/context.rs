@@ -27,7 +27,11 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(super) fn new(options: Options) -> Result<Context<'a>> {
         let mut config = Config::new();
-        config.consume_fuel(options.fuel.is_some()).epoch_interruption(options.epochs);
+        config
+            .consume_fuel(options.fuel.is_some())
+            .epoch_interruption(options.epochs)
+            .plain_code(options.plain_code)
+            .single_pass(options.single_pass);
         let engine = Engine::new(&config)?;
         let mut store = Store::new(&engine, ());
         if options.epochs {

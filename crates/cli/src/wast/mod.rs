@@ -24,13 +24,17 @@ use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::Span;
 
-/// How a script is run: with the code's counters, or without.
+/// How a script's modules are compiled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// If the code is to count fuel, how much of it each call and instantiation has.
     pub fuel: Option<u64>,
     /// Whether the code is to test epochs. Their deadline never comes.
     pub epochs: bool,
+    /// Whether all functions are compiled in the plain way.
+    pub plain_code: bool,
+    /// Whether, moreover, registers are allocated in a single pass.
+    pub single_pass: bool,
 }
 
 /// What came of a script: its directives, in order.

@@ -157,10 +157,10 @@ fn metering_changes_nothing() {
           (local.get 1)))
         (assert_return (invoke "sum" (i32.const 100)) (i32.const 5050))"#;
     for (fuel, epochs) in [(Some(10_000), false), (None, true), (Some(10_000), true)] {
-        let report = run_script(script, Options { fuel, epochs }).unwrap();
+        let report = run_script(script, Options { fuel, epochs, ..Options::default() }).unwrap();
         assert!(report.failed().next().is_none(), "{:?}", failures(&report));
     }
-    let report = run_script(script, Options { fuel: Some(100), epochs: false }).unwrap();
+    let report = run_script(script, Options { fuel: Some(100), ..Options::default() }).unwrap();
     let failures = failures(&report);
     assert_eq!(failures.len(), 1);
     assert!(failures[0].contains("all fuel consumed"), "{failures:?}");

@@ -36,7 +36,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
     // With the counter of a loop written, it may go round for ever.
     let fuel = writes || !choices.one_in(5);
     let state = choices.pick(&[FrameState::All, FrameState::Live, FrameState::Off]);
-    Settings {
+    let mut settings = Settings {
         // Without state it is refused.
         frame_writes: writes && state != FrameState::Off,
         fuel,
@@ -47,7 +47,9 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         inlining: !choices.one_in(3),
         opt_level: choices.pick(&[OptLevel::Speed, OptLevel::None, OptLevel::SpeedAndSize]),
         ..Settings::new(state)
-    }
+    };
+    settings.plain = settings.opt_level == OptLevel::None && settings.max_fuel == 500;
+    settings
 }
 
 /// One of our own programs: each function in its own store.

@@ -231,6 +231,7 @@ pub(crate) mod tests {
             plain_isa: &*isa,
             single_pass_isa: &*isa,
             plain: false,
+            single_pass: false,
             metering: &metering,
             inlinable: Default::default(),
             // What is stored for frames has tests of its own.
