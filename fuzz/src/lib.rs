@@ -1,7 +1,7 @@
 //! What the fuzz targets share: how an oracle becomes a target, and how inputs are mutated.
 
 use stillframe_fuzzing::input::CHOICES;
-use stillframe_fuzzing::panics;
+use stillframe_fuzzing::{modules, panics};
 use wasm_mutate::WasmMutate;
 
 /// Makes a module of `stillframe-fuzzing` a fuzz target: its `run` must not fail.
@@ -37,6 +37,10 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
 
 fn mutate_module(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> Option<usize> {
     let module = &data[CHOICES..size];
+    // What is malformed can make it take gigabytes.
+    if !modules::is_valid(module, modules::features()) {
+        return None;
+    }
     // It panics at some modules (types that blocks have by index, malformed sections).
     let mutated = panics::expected(|| {
         let mut mutate = WasmMutate::default();

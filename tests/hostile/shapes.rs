@@ -25,9 +25,7 @@ fn module(declarations: &str, locals: &str, body: &str) -> Vec<u8> {
 /// What `f` computes for 5, in both ways.
 fn computes(wasm: &[u8], expected: i32) {
     for way in LITTLE_AND_MUCH {
-        let mut config = way.config();
-        config.max_wasm_stack(64 << 20);
-        let (mut store, instance) = common::instance(&config, &way, wasm);
+        let (mut store, instance) = common::instance(&way.config(), &way, wasm);
         let f = instance.get_func(&mut store, "f").unwrap();
         let result = call(&mut store, f, &[Val::I32(5)]).unwrap();
         assert_eq!(result.unwrap_i32(), expected, "{way:?}");
@@ -187,6 +185,14 @@ shapes! {
         computes(&module(&wide, "", &body), 5 * 1000 + 60);
     }
 
+    fn branches_that_pass_a_thousand_values() {
+        let params = "i32 ".repeat(1000);
+        let branches = "local.get 0 br_if 0\n".repeat(20_000);
+        let block = format!("block (param {params}) (result {params}) {branches} end ");
+        let body = "local.get 0\n".repeat(1000) + &block + &"i32.add ".repeat(999);
+        computes(&module("", "", &body), 5 * 1000);
+    }
+
     fn calls_and_branches_that_pass_more_than_can_be_compiled_are_refused() {
         let (params, gets) = ("i32 ".repeat(1000), repeat(1000, |gets, i| {
             let _ = write!(gets, "local.get {i} ");
@@ -196,7 +202,9 @@ shapes! {
         let adds = "i32.add ".repeat(999);
         let calls = format!("{thousand} {} {adds}", "call $wide\n".repeat(100_000));
         let branches = "local.get 0 br_if 0\n".repeat(100_000);
-        let branches = format!("{thousand} block (param {params}) (result {params}) {branches} end {adds}");
+        // From one depth of the stack to another.
+        let block = format!("block (result {params}) i32.const 7 {thousand} {branches} br 0 end");
+        let branches = format!("{block} {adds}");
         for body in [calls, branches] {
             let wasm = module(&wide, "", &body);
             for way in LITTLE_AND_MUCH {

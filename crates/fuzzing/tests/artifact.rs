@@ -38,14 +38,3 @@ fn damaged_artifacts_of_the_suites_modules_are_refused() {
     println!("{outcome:?}");
     assert!(outcome.artifacts > 200 && outcome.refused > 1_500, "{outcome:?}");
 }
-
-/// Found by the fuzzer: an engine without frame state takes artifacts of one that has `frame_writes`
-/// besides, since there is nothing to write.
-#[test]
-fn frame_writes_without_frame_state_make_no_difference() {
-    let mut input = vec![0xb6; 42];
-    (input[0], input[2], input[34]) = (0x5f, 0xac, 0x0b);
-    input.extend_from_slice(b"\x4d\x23\x62\x44\xfa\x5d\x03\x6b\xea\x2a\x72\xec\x84\xb6\x48\xbc");
-    input.extend_from_slice(b"\x40\xdb\0asm\x01\0\0\0\x0a\x01\x08\0\x42\0\x2d\0\0\x1a\x0b");
-    run(&input).unwrap();
-}

@@ -152,7 +152,7 @@ impl Worker {
             let translated = self.translate_once(env, validator, body, way);
             way = match translated {
                 Ok(translated) if way == Way::Plain => {
-                    let long = || effort::has_long_chains(&mut self.context, body);
+                    let mut long = || effort::has_long_chains(&mut self.context, body);
                     let isa = match env.single_pass || long() {
                         true => env.single_pass_isa,
                         false => env.plain_isa,
