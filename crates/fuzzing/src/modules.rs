@@ -72,6 +72,14 @@ pub fn is_valid(wasm: &[u8], features: WasmFeatures) -> bool {
     Validator::new_with_features(features).validate_all(wasm).is_ok()
 }
 
+/// Whether a valid module was refused because there is too much of something for the code generator.
+pub fn is_too_large(error: &anyhow::Error) -> bool {
+    let ours = "the function is too large for the code generator";
+    let cranelifts = ["Code for function is too large", "Implementation limit exceeded"];
+    let text = format!("{error:#}");
+    text.contains(ours) || cranelifts.iter().any(|limit| text.contains(limit))
+}
+
 /// What a random module may be like.
 pub fn config(choices: &mut Choices<'_>, imports: Imports) -> Config {
     // A bit for each, so that few bytes of the input are taken.

@@ -2,7 +2,7 @@
 //! mended; `fuzz/README.md` tells where.
 
 use stillframe::FrameState;
-use stillframe_fuzzing::artifact;
+use stillframe_fuzzing::{artifact, differential, frames, translate};
 use stillframe_lockstep::{Lockstep, Settings, TOO_LONG};
 
 /// It ran in step for minutes: between two stops there were hundreds of millions of operators.
@@ -29,4 +29,23 @@ fn frame_writes_without_frame_state_make_no_difference() {
     input.extend_from_slice(b"\x4d\x23\x62\x44\xfa\x5d\x03\x6b\xea\x2a\x72\xec\x84\xb6\x48\xbc");
     input.extend_from_slice(b"\x40\xdb\0asm\x01\0\0\0\x0a\x01\x08\0\x42\0\x2d\0\0\x1a\x0b");
     artifact::run(&input).unwrap();
+}
+
+/// Small and valid, and refused: calls with a thousand parameters and results.
+#[test]
+fn what_is_too_large_for_the_code_generator_is_no_failure() {
+    let (types, calls) = ("i32 ".repeat(1000), "call $wide ".repeat(150));
+    let wat = format!(
+        "(module (func $wide (param {types}) (result {types}) unreachable)
+        (func (export \"f\") {} {calls} {}))",
+        "i32.const 1 ".repeat(1000),
+        "drop ".repeat(1000)
+    );
+    let module = wat::parse_str(wat).unwrap();
+    for choices in [0, 0x55, 0xff] {
+        let input = [&[choices; 32], &*module].concat();
+        translate::run(&input).unwrap();
+        differential::run(&input).unwrap();
+        frames::run(&input).unwrap();
+    }
 }

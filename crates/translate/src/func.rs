@@ -272,7 +272,7 @@ impl FuncTranslator<'_> {
 
     /// Puts a block behind all that are not cold.
     pub(crate) fn set_cold(&mut self, block: ir::Block) {
-        // What lives from a block to one far behind is in the way of the plain allocator.
+        // What lives from a block to one far behind is in the way of a single-pass allocator.
         if !self.state.is_plain() {
             self.builder.set_cold_block(block);
         }

@@ -26,7 +26,8 @@
 //!
 //! The counter lives in the pinned register: negative, counting up. A run is `add r15, cost`; a
 //! checkpoint is `test r15, r15; jns cold`. Where a run starts at a checkpoint, they are one:
-//! the counter is charged before the branch, and the cold block puts back what it was. It calls with the `PreserveAll` convention, so the hot path spills nothing for it.
+//! the counter is charged before the branch, and the cold block puts back what it was. It calls with
+//! the `PreserveAll` convention, so the hot path spills nothing for it.
 //!
 //! Epochs need no test of their own where every way back to a checkpoint costs something: then the
 //! runtime gives out fuel in slices ([`Metering::EPOCH_SLICE`]), and looks at the epoch when one is

@@ -82,6 +82,7 @@ fn module(input: &mut Input<'_>, settings: &Settings, seed: u64) -> Result<Optio
     let ran = Lockstep::new(settings.clone())?.run(&wasm, seed >> 1);
     match ran {
         Ok(report) => Ok(Some(report)),
+        Err(error) if modules::is_too_large(&error) => Ok(None),
         Err(error) if is_no_difference(&format!("{error:#}")) => Ok(None),
         Err(error) => Err(error.context(format!("a module, seed {seed:#x}, {settings:?}"))),
     }

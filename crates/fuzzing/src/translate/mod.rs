@@ -142,16 +142,13 @@ fn check(bytes: &[u8], settings: &Settings) -> Result<Outcome> {
 
 /// Whether a valid module may be refused for this.
 fn is_limit(error: &anyhow::Error) -> bool {
-    const LIMITS: [&str; 5] = [
+    const LIMITS: [&str; 3] = [
         "exported tags are not supported",
         "imported tags are not supported",
         "shared memories are not supported",
-        // Cranelift's.
-        "Code for function is too large",
-        "Implementation limit exceeded",
     ];
     let text = format!("{error:#}");
-    LIMITS.iter().any(|limit| text.contains(limit))
+    modules::is_too_large(error) || LIMITS.iter().any(|limit| text.contains(limit))
 }
 
 /// Whether the module has the imports and exports that the bytes say.

@@ -5,10 +5,11 @@
 //! Whatever is written is stored in its home at once, and loaded again where it is read, but for an
 //! operand that was pushed in the same block, not long ago, with no call since.
 //!
-//! So next to nothing lives long. That matters for the size of the frame: the allocator of the plain way
-//! gives a slot of its own to each value that goes from one block to another, lives across a call or
-//! finds no register. Operands that a branch passes are not parameters of the block that it goes to
-//! either, but move in the frame (`ops/control/edges.rs`).
+//! So next to nothing lives long. The register allocator has little to do then, and frames stay small also
+//! where registers are allocated in a single pass (`effort.rs`), which gives a slot of its own to each
+//! value that goes from one block to another, lives across a call or finds no register. Operands that a
+//! branch passes are not parameters of the block that it goes to either, but move in the frame
+//! (`ops/control/edges.rs`).
 
 use super::StateKeeper;
 use crate::env::clif_type;
