@@ -42,10 +42,8 @@ fn what_is_too_large_for_the_code_generator_is_no_failure() {
         "drop ".repeat(1000)
     );
     let module = wat::parse_str(wat).unwrap();
-    for choices in [0, 0x55, 0xff] {
-        let input = [&[choices; 32], &*module].concat();
-        translate::run(&input).unwrap();
-        differential::run(&input).unwrap();
-        frames::run(&input).unwrap();
-    }
+    let input = [&[0x55; 32], &*module].concat();
+    translate::run(&input).unwrap();
+    differential::run(&input).unwrap();
+    frames::run(&input).unwrap();
 }
