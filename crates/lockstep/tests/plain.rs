@@ -51,7 +51,8 @@ fn what_is_written_is_what_plain_code_reads() {
     }
 }
 
-/// A function with so many times three operands, over calls, loops, and `if`s that take operands.
+/// A function with so many times three operands, over calls, loops, and `if`s that take operands of two
+/// widths; every other one goes to its `else`.
 fn deep(times: usize) -> Vec<u8> {
     let mut wat = String::from(
         r#"(module (import "host" "b" (func $b (param i32) (result i32)))
@@ -61,7 +62,7 @@ fn deep(times: usize) -> Vec<u8> {
         let _ = write!(
             wat,
             "(i32.xor (local.get 0) (i32.const {i})) (v128.const i64x2 {i} {i})
-            (call $b (i32.const {i})) (local.get 0)
+            (call $b (i32.const {i})) (i32.and (i32.add (local.get 0) (i32.const {i})) (i32.const 1))
             (if (param v128 i32) (result v128 i32)
                 (then (drop) (drop) (v128.const i64x2 7 {i}) (i32.const {i}))
                 (else (loop (param i32) (result i32) (i32.const 1) (i32.add)))) "

@@ -115,6 +115,22 @@ fn what_takes_the_square_of_something_is_compiled_in_the_plain_way_beyond_a_size
 }
 
 #[test]
+fn long_chains_of_blocks_have_their_registers_allocated_in_a_single_pass() {
+    let compiled = |times: usize, plain, single_pass| {
+        let steps = "i32.const 1 local.get 0 br_if 0 drop\n".repeat(times);
+        let body = format!("block (result i32) i32.const 3 {steps} end");
+        let options = CompilerOptions { plain, single_pass, ..CompilerOptions::default() };
+        code(options, &module(&body)).remove(0)
+    };
+    for (times, is_long) in [(2_000, false), (50_000, true)] {
+        let [any, single_pass] = [false, true].map(|only| compiled(times, true, only));
+        assert_eq!(any == single_pass, is_long, "{times}");
+    }
+    // And one is not compiled as usual.
+    assert_eq!(compiled(50_000, false, false), compiled(50_000, true, true));
+}
+
+#[test]
 fn a_function_that_has_been_too_large_does_not_make_the_next_one_so() {
     // One worker compiles both. The branches pass all locals.
     let locals = "i32 ".repeat(6_000);
