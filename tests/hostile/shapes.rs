@@ -227,6 +227,21 @@ shapes! {
         computes(&module("", "", &body), 5 + 10_000);
     }
 
+    /// A dispatch over many blocks, each of which throws, or calls, in one `try_table`.
+    fn many_arms_that_throw_to_one_handler() {
+        const ARMS: usize = 20_000;
+        for arm in ["throw $e", "local.get 0 call $inc drop"] {
+            let arms = format!("end {arm} br $out\n").repeat(ARMS);
+            let body = format!(
+                "block $out block $caught try_table (catch_all $caught) {} local.get 0 br_table {} {arms}
+                end end end local.get 0",
+                "block\n".repeat(ARMS),
+                (0..ARMS).map(|arm| format!("{arm} ")).collect::<String>(),
+            );
+            computes(&module("(tag $e)", "", &body), 5);
+        }
+    }
+
     fn try_tables_in_a_row() {
         let body = "block try_table (catch_all 0) local.get 0 call $inc local.set 0 end end\n";
         computes(&module("", "", &format!("{} local.get 0", body.repeat(10_000))), 5 + 10_000);

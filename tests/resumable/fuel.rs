@@ -354,3 +354,46 @@ fn a_plain_call_still_traps() {
     assert_eq!(trap_of(&f.call(&mut store, &[], &mut []).unwrap_err()), Trap::OutOfFuel);
     assert!(store.suspended_backtraces().is_empty());
 }
+
+/// A function that is compiled into its caller takes the way of a call to a handler with it. Code that
+/// can be reached by that way alone counts for where checkpoints stand all the same.
+#[test]
+fn a_call_is_interrupted_at_the_same_places_whatever_is_inlined() {
+    let places = |inlining, plain| {
+        let engine = engine(|config| {
+            config.inlining(inlining).plain_code(plain);
+        });
+        let nops = |n: usize| "nop ".repeat(n);
+        let wat = format!(
+            r#"(module (func $leaf)
+            (func (export "f")
+                (block $done
+                    (block $caught
+                        (try_table (catch_all $caught) (call $leaf))
+                        (br $done))
+                    {})
+                {} (i32.eqz (i32.const 1)) (drop) {}))"#,
+            nops(700),
+            "(drop (i32.const 1)) ".repeat(250),
+            "(drop (i32.const 1)) ".repeat(600),
+        );
+        let module = Module::new(&engine, &wat).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let f = instance.get_func(&mut store, "f").unwrap();
+        store.set_fuel(0).unwrap();
+        let mut places = Vec::new();
+        let mut state = f.call_resumable(&mut store, &[], &mut []).unwrap();
+        loop {
+            let ResumableCall::OutOfFuel(call) = state else { break };
+            places.push(store.runtime_limits().fuel_consumed);
+            store.set_fuel(call.required_fuel()).unwrap();
+            state = call.resume(&mut store, &mut []).unwrap();
+        }
+        places
+    };
+    let usual = places(true, false);
+    assert!(usual.len() > 2, "{usual:?}");
+    assert_eq!(usual, places(false, false));
+    assert_eq!(usual, places(false, true));
+}

@@ -152,8 +152,8 @@ impl Worker {
             let translated = self.translate_once(env, validator, body, way);
             way = match translated {
                 Ok(translated) if way == Way::Plain => {
-                    let mut long = || effort::has_long_chains(&mut self.context, body);
-                    let isa = match env.single_pass || long() {
+                    let mut needed = || effort::needs_single_pass(&mut self.context, body);
+                    let isa = match env.single_pass || needed() {
                         true => env.single_pass_isa,
                         false => env.plain_isa,
                     };

@@ -8,7 +8,7 @@
 //! register allocator finds dominators by walking up from each predecessor of a block, which
 //! takes the square of the length of a chain of blocks that all branch to one. Where that is long too,
 //! registers are allocated in a single pass, which knows no dominators, but has a frame
-//! that grows with calls and divisions.
+//! that grows with calls and divisions. Likewise where many throw to one handler.
 
 use anyhow::Result;
 use cranelift_codegen::Context;
@@ -137,14 +137,18 @@ impl Weight {
     }
 }
 
-/// Whether a function that has been translated in the plain way, from this body, has chains of blocks that
-/// the register allocator would climb for too long.
-pub(crate) fn has_long_chains(context: &mut Context, body: &FunctionBody<'_>) -> bool {
+/// Whether a function that has been translated in the plain way, from this body, has blocks in chains, or
+/// branches to one, that the register allocator would take too long for.
+pub(crate) fn needs_single_pass(context: &mut Context, body: &FunctionBody<'_>) -> bool {
     context.compute_cfg();
     context.compute_domtree();
     let range = body.range();
-    Scale::new(context).climbs() > climbs_max(range.end - range.start)
+    let scale = Scale::new(context);
+    scale.climbs() + MERGE * scale.merges() > climbs_max(range.end - range.start)
 }
+
+/// A merge takes so many steps.
+const MERGE: u64 = 3;
 
 /// A step takes about a nanosecond.
 fn climbs_max(bytes: u64) -> u64 {
@@ -202,6 +206,15 @@ impl<'a> Scale<'a> {
             open.push((block, true));
             open.extend(domtree.children(block).map(|child| (child, false)));
         }
+    }
+
+    /// Of blocks that have parameters, the squares of how many predecessors they have: what these pass is
+    /// merged one by one, and all that is merged already looked at each time. In plain code only handlers of
+    /// exceptions have any.
+    fn merges(&self) -> u64 {
+        let Context { func, cfg, .. } = self.context;
+        let blocks = func.layout.blocks().filter(|&block| !func.dfg.block_params(block).is_empty());
+        blocks.map(|block| (cfg.pred_iter(block).count() as u64).pow(2)).sum()
     }
 
     fn climbs(&self) -> u64 {
