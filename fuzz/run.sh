@@ -4,27 +4,47 @@
 #
 #   fuzz/run.sh [--seconds N] [--jobs N] [--build] [TARGET ...]
 #
-# Logs are in fuzz/target/logs, what was found in fuzz/artifacts.
+# TARGET is translate, differential, suspend, frames, artifact or api; without, all of them are run.
+# --build builds them only. Logs are in fuzz/target/logs, what was found in fuzz/artifacts.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
 
+usage() {
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
+}
+
+# Says what is wrong with the arguments.
+wrong() {
+    echo "$1" >&2
+    echo >&2
+    usage >&2
+    exit 2
+}
+
+# The number behind an option. 0 would mean without a limit.
+number() {
+    [[ ${2-} =~ ^[1-9][0-9]*$ ]] || wrong "$1 takes a number from 1 on"
+}
+
+all=(translate differential suspend frames artifact api)
 seconds=60
 jobs=$(nproc)
 build_only=
 targets=()
 while (($#)); do
     case $1 in
-    --seconds) seconds=$2 && shift 2 ;;
-    --jobs) jobs=$2 && shift 2 ;;
+    --seconds) number "$@" && seconds=$2 && shift 2 ;;
+    --jobs) number "$@" && jobs=$2 && shift 2 ;;
     --build) build_only=yes && shift ;;
-    -*)
-        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
-        exit 2
+    -h | --help) usage && exit ;;
+    -*) wrong "there is no option $1" ;;
+    *)
+        [[ " ${all[*]} " == *" $1 "* ]] || wrong "there is no target $1"
+        targets+=("$1") && shift
         ;;
-    *) targets+=("$1") && shift ;;
     esac
 done
-((${#targets[@]})) || targets=(translate differential suspend frames artifact api)
+((${#targets[@]})) || targets=("${all[@]}")
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # Coverage without a sanitizer needs no nightly compiler.
 cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz@0.13.2

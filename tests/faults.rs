@@ -4,8 +4,8 @@
 mod faults {
     mod accesses;
     mod bulk;
-    mod child;
     mod foreign;
+    mod handlers;
     mod ranges;
     mod steps;
     mod storms;

@@ -7,8 +7,8 @@
 //! ours would be.
 //!
 //! `call_ref` is not supported yet. "A call through a reference does not store the fuel" is tested
-//! for the calls that there are; the issue that brings function references adds its own to the list
-//! in `fuel.rs`.
+//! for the calls that there are; whoever adds function references adds theirs to the list in
+//! `fuel.rs`.
 
 mod others {
     mod addresses;

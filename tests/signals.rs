@@ -1,12 +1,11 @@
 //! Signals: handlers of the host that know nothing of wasm stacks, and faults that are not ours.
 //!
-//! Tests that end the process run in a child: this binary again, told by an environment variable
-//! which part to play.
+//! Tests that end the process run in a child, which is told which part to play.
 
 use libc::{c_int, c_void, siginfo_t};
-use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stillframe::{Config, Engine, Func, Instance, Module, Store, Trap};
+use stillframe_tests::child;
 
 const SPIN: &str = r#"
 (module
@@ -96,20 +95,6 @@ fn a_handler_without_an_alternate_stack_harms_nothing_at_any_depth() {
     });
 }
 
-const ROLE: &str = "STILLFRAME_TEST_ROLE";
-
-/// Runs the test `name` of this binary in a child process, with `role` to play.
-fn child(name: &str, role: &str) -> ExitStatus {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, role);
-    command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-    command.status().unwrap()
-}
-
-fn role() -> Option<String> {
-    std::env::var(ROLE).ok()
-}
-
 extern "C" fn exit_43(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's information, passed on unchanged.
     let address = unsafe { (*info).si_addr() } as usize;
@@ -152,10 +137,10 @@ fn fault_in_a_host_function() {
 #[test]
 fn faults_of_the_host_go_to_the_handler_that_was_there_before() {
     const NAME: &str = "faults_of_the_host_go_to_the_handler_that_was_there_before";
-    let Some(role) = role() else {
-        assert_eq!(child(NAME, "siginfo").code(), Some(43));
-        assert_eq!(child(NAME, "siginfo in a host function").code(), Some(43));
-        assert_eq!(child(NAME, "plain").code(), Some(45));
+    let Some(role) = child::role() else {
+        child::exits(NAME, "siginfo", 43);
+        child::exits(NAME, "siginfo in a host function", 43);
+        child::exits(NAME, "plain", 45);
         return;
     };
     match role.as_str() {
@@ -175,11 +160,10 @@ fn faults_of_the_host_go_to_the_handler_that_was_there_before() {
 
 #[test]
 fn faults_of_the_host_without_a_handler_end_the_process() {
-    use std::os::unix::process::ExitStatusExt;
     const NAME: &str = "faults_of_the_host_without_a_handler_end_the_process";
-    let Some(role) = role() else {
+    let Some(role) = child::role() else {
         for role in ["outside", "in a host function"] {
-            assert_eq!(child(NAME, role).signal(), Some(libc::SIGSEGV), "{role}");
+            child::is_ended_by(NAME, role, libc::SIGSEGV);
         }
         return;
     };
@@ -200,11 +184,10 @@ extern "C" fn exit_46(_: c_int) {
 
 #[test]
 fn signals_that_somebody_sends_while_wasm_runs_are_not_taken_for_traps() {
-    use std::os::unix::process::ExitStatusExt;
     const NAME: &str = "signals_that_somebody_sends_while_wasm_runs_are_not_taken_for_traps";
-    let Some(role) = role() else {
-        assert_eq!(child(NAME, "handled").code(), Some(46));
-        assert_eq!(child(NAME, "default").signal(), Some(libc::SIGFPE));
+    let Some(role) = child::role() else {
+        child::exits(NAME, "handled", 46);
+        child::is_ended_by(NAME, "default", libc::SIGFPE);
         return;
     };
     let handler = if role == "handled" { exit_46 as *const () as usize } else { libc::SIG_DFL };

@@ -156,10 +156,17 @@ fn declares(line: &str) -> bool {
 
 #[test]
 fn crates_that_have_no_unsafe_code_forbid_it() {
-    for name in ["abi", "translate", "debug", "oracle", "lockstep"] {
+    let forbidding = ["abi", "translate", "debug", "oracle", "lockstep", "wasi", "bench/report"];
+    for name in forbidding {
         let lib = fs::read_to_string(root().join(format!("crates/{name}/src/lib.rs"))).unwrap();
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{name}");
     }
+    // And the page says so.
+    let page = fs::read_to_string(root().join("docs/unsafe.md")).unwrap();
+    let list = page.lines().find(|line| line.contains(" forbid unsafe code;")).unwrap();
+    let named = list.split(" forbid ").next().unwrap();
+    let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, forbidding);
     // Those that deny it allow it where the page says.
     let allowing = sources().into_iter().filter(|(_, text)| {
         ["#![allow(unsafe_code)]", "expect(unsafe_code", "#[allow(unsafe_code)]"]

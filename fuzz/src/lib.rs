@@ -19,8 +19,9 @@ macro_rules! target {
     };
 }
 
-/// Mutates an input: a module that it holds as a module, so that it mostly stays a valid one, all
-/// else as bytes. Returns the new size.
+/// Mutates an input, and returns its new size. If it holds a module, then once in four times only
+/// the choices before it, and twice the module as a module, so that it stays a valid one, where it is
+/// one; all else as bytes.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let holds_module = data.get(CHOICES..size).is_some_and(|rest| rest.starts_with(b"\0asm"));
     match seed % 4 {

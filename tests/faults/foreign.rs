@@ -1,11 +1,10 @@
 //! Faults that are not wasm's, while wasm is below them on the stack, or runs on another thread: they
 //! end the process as they would have without us, or go to the handler that the embedder has.
 
-use super::child::{ending, install, role};
+use super::handlers::install;
 use libc::{c_int, c_void, siginfo_t};
 use std::arch::asm;
 use std::future::poll_fn;
-use std::os::unix::process::ExitStatusExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
@@ -13,6 +12,7 @@ use stillframe::{
     Caller, Config, Engine, Func, Instance, Linker, Memory, Module, Store, Trap,
     TypedResumableCall, UpdateDeadline, bail,
 };
+use stillframe_tests::child;
 
 const WAT: &str = r#"
 (module
@@ -219,7 +219,7 @@ fn play(text: &str) {
 fn faults_of_the_host_end_the_process_as_they_would_without_us() {
     const NAME: &str =
         "faults::foreign::faults_of_the_host_end_the_process_as_they_would_without_us";
-    if let Some(role) = role() {
+    if let Some(role) = child::role() {
         // Rust has one of its own, which looks for overflows of the host's stack.
         for signal in [libc::SIGSEGV, libc::SIGBUS] {
             install(signal, libc::SIG_DFL, 0);
@@ -228,8 +228,7 @@ fn faults_of_the_host_end_the_process_as_they_would_without_us() {
         unreachable!("the fault ends the process");
     }
     for (place, kind) in cases() {
-        let ended = ending(NAME, &format!("{place} / {kind}"));
-        assert_eq!(ended.signal(), Some(signal_of(kind)), "{place} / {kind}: {ended}");
+        child::is_ended_by(NAME, &format!("{place} / {kind}"), signal_of(kind));
     }
 }
 
@@ -248,7 +247,7 @@ extern "C" fn say_so(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
 fn faults_of_the_host_go_to_the_handler_that_was_there_before_ours() {
     const NAME: &str =
         "faults::foreign::faults_of_the_host_go_to_the_handler_that_was_there_before_ours";
-    if let Some(role) = role() {
+    if let Some(role) = child::role() {
         for kind in KINDS {
             let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
             install(signal_of(kind), say_so as *const () as usize, flags);
@@ -257,8 +256,7 @@ fn faults_of_the_host_go_to_the_handler_that_was_there_before_ours() {
         unreachable!("the handler ends the process");
     }
     for (place, kind) in cases() {
-        let ended = ending(NAME, &format!("{place} / {kind}"));
-        assert_eq!(ended.code(), Some(100 + signal_of(kind)), "{place} / {kind}: {ended}");
+        child::exits(NAME, &format!("{place} / {kind}"), 100 + signal_of(kind));
     }
 }
 
@@ -275,9 +273,9 @@ extern "C" fn step_over(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
 #[test]
 fn a_handler_of_the_embedders_can_let_the_host_go_on() {
     const NAME: &str = "faults::foreign::a_handler_of_the_embedders_can_let_the_host_go_on";
-    let Some(role) = role() else {
+    let Some(role) = child::role() else {
         for place in PLACES {
-            super::child::passes(NAME, &format!("{place} / illegal"));
+            child::passes(NAME, &format!("{place} / illegal"));
         }
         return;
     };
@@ -305,9 +303,9 @@ extern "C" fn later(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
 #[test]
 fn a_handler_that_is_installed_after_ours_can_hand_faults_on() {
     const NAME: &str = "faults::foreign::a_handler_that_is_installed_after_ours_can_hand_faults_on";
-    let Some(role) = role() else {
-        super::child::passes(NAME, "trap");
-        assert_eq!(ending(NAME, "host function / null").signal(), Some(libc::SIGSEGV));
+    let Some(role) = child::role() else {
+        child::passes(NAME, "trap");
+        child::is_ended_by(NAME, "host function / null", libc::SIGSEGV);
         return;
     };
     install(libc::SIGSEGV, libc::SIG_DFL, 0);

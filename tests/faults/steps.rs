@@ -14,7 +14,7 @@
 //! A second part has no alternate stack, so that the signal's frame is put below the stack pointer at
 //! every instruction, and the handler scribbles over what lies below that, and over vector registers.
 
-use super::child::{install, passes, role};
+use super::handlers::install;
 use super::storms::scribble;
 use libc::{c_int, c_void, siginfo_t};
 use std::arch::asm;
@@ -25,6 +25,7 @@ use stillframe::{
     UpdateDeadline, Val, bail,
 };
 use stillframe_abi::limits::{ENTRY_SP_HOST_DIRECT, offsets};
+use stillframe_tests::child;
 
 const STACK: usize = 64 << 10;
 /// What is below `stack_limit`, at the least.
@@ -411,8 +412,8 @@ fn step_through(scribbles: bool) {
 fn at_every_instruction_there_is_a_way_back_and_frames_can_be_followed() {
     const NAME: &str =
         "faults::steps::at_every_instruction_there_is_a_way_back_and_frames_can_be_followed";
-    match role() {
-        None => passes(NAME, "steps"),
+    match child::role() {
+        None => child::passes(NAME, "steps"),
         Some(_) => step_through(false),
     }
 }
@@ -421,8 +422,8 @@ fn at_every_instruction_there_is_a_way_back_and_frames_can_be_followed() {
 fn a_signal_at_every_instruction_that_writes_below_the_stack_pointer_changes_nothing() {
     const NAME: &str = "faults::steps::\
         a_signal_at_every_instruction_that_writes_below_the_stack_pointer_changes_nothing";
-    match role() {
-        None => passes(NAME, "steps"),
+    match child::role() {
+        None => child::passes(NAME, "steps"),
         Some(_) => step_through(true),
     }
 }

@@ -1,11 +1,12 @@
 //! Signals that come by the thousand while wasm is entered, left, suspended, resumed, thrown through
 //! and grown: with an alternate stack and without, by a handler that uses vector registers and stack.
 
-use super::child::{install, passes, role};
+use super::handlers::install;
 use super::steps::Program;
 use std::arch::asm;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use stillframe_tests::child;
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
@@ -52,9 +53,9 @@ fn set_timer(interval: Duration) {
 #[test]
 fn a_storm_of_signals_changes_nothing() {
     const NAME: &str = "faults::storms::a_storm_of_signals_changes_nothing";
-    let Some(role) = role() else {
+    let Some(role) = child::role() else {
         for role in ["with an alternate stack", "without"] {
-            passes(NAME, role);
+            child::passes(NAME, role);
         }
         return;
     };

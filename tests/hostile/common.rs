@@ -1,27 +1,6 @@
-//! Child processes with limits, and stores in all configurations.
+//! Stores in all configurations, and what guests compute in them.
 
-use std::process::Command;
 use stillframe::{Config, Engine, Error, FrameState, Func, Instance, Module, Store, Trap, Val};
-
-/// Whether this process is the child that shall run the test with this path. If not, runs that, with a
-/// minute of processor time and 4 GiB.
-pub fn in_child(name: &str) -> bool {
-    const CHILD: &str = "STILLFRAME_TEST_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    // Not address space, of which each memory takes 8 GiB.
-    let mut command = Command::new("sh");
-    command.args(["-c", r#"ulimit -t 60; ulimit -d 4194304; exec "$@""#, "sh"]);
-    command.arg(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(3000).collect::<String>();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
-    assert!(stdout.contains("1 passed"), "{stdout}");
-    false
-}
 
 /// How a guest is compiled.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +70,30 @@ pub fn call(store: &mut Store<()>, func: Func, params: &[Val]) -> Result<Val, Er
     let mut results = [Val::I32(0)];
     func.call(store, params, &mut results)?;
     Ok(results[0])
+}
+
+/// The function `f` of a module computes this for 5, in both ways.
+#[track_caller]
+pub fn computes(wasm: &[u8], expected: i32) {
+    computes_in(&LITTLE_AND_MUCH, wasm, expected);
+}
+
+/// The same in these.
+#[track_caller]
+pub fn computes_in(ways: &[Way], wasm: &[u8], expected: i32) {
+    for way in ways {
+        let (mut store, instance) = instance(&way.config(), way, wasm);
+        let f = instance.get_func(&mut store, "f").unwrap();
+        let result = call(&mut store, f, &[Val::I32(5)]).unwrap();
+        assert_eq!(result.unwrap_i32(), expected, "{way:?}");
+    }
+}
+
+/// So many times what `text` writes.
+pub fn repeat(times: usize, mut text: impl FnMut(&mut String, usize)) -> String {
+    let mut all = String::new();
+    (0..times).for_each(|i| text(&mut all, i));
+    all
 }
 
 /// Which trap an error is.

@@ -1,7 +1,7 @@
 //! Custom sections that say nonsense: a module with them is the module without them.
 
-use super::common::in_child;
 use stillframe::{Engine, Instance, Module, Store, Trap, Val};
+use stillframe_tests::child;
 
 /// `f` traps if it is not given 0.
 const GUEST: &str = r#"(module $guest
@@ -106,7 +106,7 @@ fn names_that_are_cut_off_or_damaged_name_less() {
 
 #[test]
 fn debug_sections_with_nonsense_give_no_positions() {
-    if !in_child("hostile::custom_sections::debug_sections_with_nonsense_give_no_positions") {
+    if !child::limited("hostile::custom_sections::debug_sections_with_nonsense_give_no_positions") {
         return;
     }
     let mut config = stillframe::Config::new();

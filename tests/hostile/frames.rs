@@ -1,9 +1,10 @@
 //! Frames of all sizes: as many locals, parameters and results as there can be, and frames that are
 //! larger than the stack.
 
-use super::common::{self, LITTLE_AND_MUCH, Way, call, in_child, trap, ways};
+use super::common::{self, LITTLE_AND_MUCH, Way, call, trap, ways};
 use std::fmt::Write as _;
 use stillframe::{Engine, FrameState, FrozenTrace, Instance, Module, Trap, Val};
+use stillframe_tests::child;
 
 /// The limit for locals, parameters included.
 const LOCALS: usize = 50_000;
@@ -55,7 +56,7 @@ const ALL_TYPES: [&str; 7] = ["i32", "i64", "f32", "f64", "v128", "externref", "
 
 #[test]
 fn fifty_thousand_locals_are_there_and_one_more_is_refused() {
-    if !in_child("hostile::frames::fifty_thousand_locals_are_there_and_one_more_is_refused") {
+    if !child::limited("hostile::frames::fifty_thousand_locals_are_there_and_one_more_is_refused") {
         return;
     }
     let of_one_type = ALL_TYPES.iter().map(std::slice::from_ref);

@@ -1,7 +1,8 @@
 //! Memories and tables that grow as far as they can and then some: by one, by all, by more than there is.
 
-use super::common::{self, LITTLE_AND_MUCH, Way, in_child, trap};
+use super::common::{self, LITTLE_AND_MUCH, Way, trap};
 use stillframe::{Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder, Trap};
+use stillframe_tests::child;
 
 struct Guest {
     store: Store<StoreLimits>,
@@ -79,7 +80,7 @@ const HUGE: [u64; 8] =
 
 #[test]
 fn memories_grow_to_their_maximum_and_not_beyond() {
-    if !in_child("hostile::growth::memories_grow_to_their_maximum_and_not_beyond") {
+    if !child::limited("hostile::growth::memories_grow_to_their_maximum_and_not_beyond") {
         return;
     }
     for way in LITTLE_AND_MUCH {
@@ -156,7 +157,7 @@ fn a_table_that_grows_by_more_than_the_fuel_is_left_as_it_was() {
 
 #[test]
 fn tables_grow_to_their_maximum_and_not_beyond() {
-    if !in_child("hostile::growth::tables_grow_to_their_maximum_and_not_beyond") {
+    if !child::limited("hostile::growth::tables_grow_to_their_maximum_and_not_beyond") {
         return;
     }
     for way in UNPAID {
@@ -216,7 +217,7 @@ fn the_limiter_has_the_last_word() {
 
 #[test]
 fn what_begins_too_large_is_refused() {
-    if !in_child("hostile::growth::what_begins_too_large_is_refused") {
+    if !child::limited("hostile::growth::what_begins_too_large_is_refused") {
         return;
     }
     let engine = Engine::default();

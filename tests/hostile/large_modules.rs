@@ -1,21 +1,15 @@
 //! Modules with a hundred thousand of everything.
 
-use super::common::{self, LITTLE_AND_MUCH, call, in_child};
+use super::common::{self, LITTLE_AND_MUCH, call, repeat};
 use std::fmt::Write as _;
 use stillframe::{Config, Engine, Extern, Func, Instance, Linker, Module, Store, Val};
+use stillframe_tests::child;
 
 const MANY: usize = 100_000;
 
-/// So many times what `text` writes.
-fn repeat(times: usize, mut text: impl FnMut(&mut String, usize)) -> String {
-    let mut all = String::new();
-    (0..times).for_each(|i| text(&mut all, i));
-    all
-}
-
 #[test]
 fn a_hundred_thousand_functions() {
-    if !in_child("hostile::large_modules::a_hundred_thousand_functions") {
+    if !child::limited("hostile::large_modules::a_hundred_thousand_functions") {
         return;
     }
     // Each of the first thousand calls one of the others; these are inlined there, or not.
@@ -37,7 +31,9 @@ fn a_hundred_thousand_functions() {
 
 #[test]
 fn a_hundred_thousand_types_and_the_last_one_is_called() {
-    if !in_child("hostile::large_modules::a_hundred_thousand_types_and_the_last_one_is_called") {
+    if !child::limited(
+        "hostile::large_modules::a_hundred_thousand_types_and_the_last_one_is_called",
+    ) {
         return;
     }
     // All different: the digits of a number, as types.
@@ -69,7 +65,7 @@ fn a_hundred_thousand_types_and_the_last_one_is_called() {
 
 #[test]
 fn a_hundred_thousand_globals_and_exports() {
-    if !in_child("hostile::large_modules::a_hundred_thousand_globals_and_exports") {
+    if !child::limited("hostile::large_modules::a_hundred_thousand_globals_and_exports") {
         return;
     }
     let globals = repeat(MANY, |text, i| {
@@ -94,7 +90,7 @@ fn a_hundred_thousand_globals_and_exports() {
 /// 50,000 segments of each kind is what the validator and this share: it takes 100,000.
 #[test]
 fn a_hundred_thousand_segments() {
-    if !in_child("hostile::large_modules::a_hundred_thousand_segments") {
+    if !child::limited("hostile::large_modules::a_hundred_thousand_segments") {
         return;
     }
     let data = repeat(MANY, |text, i| {
@@ -131,7 +127,7 @@ fn a_hundred_thousand_segments() {
 
 #[test]
 fn a_hundred_thousand_imports() {
-    if !in_child("hostile::large_modules::a_hundred_thousand_imports") {
+    if !child::limited("hostile::large_modules::a_hundred_thousand_imports") {
         return;
     }
     let imports = repeat(MANY / 2, |text, i| {

@@ -1,8 +1,9 @@
 //! Constructs that are nested as deep as their number of bytes allows.
 
-use super::common::{self, LITTLE_AND_MUCH, Way, call, in_child};
+use super::common::{self, LITTLE_AND_MUCH, Way, call};
 use std::fmt::Write as _;
 use stillframe::Val;
+use stillframe_tests::child;
 
 /// What `f` computes for 5, in both ways.
 fn computes(locals: &str, body: &str, expected: i32) {
@@ -15,13 +16,7 @@ fn in_ways(ways: &[Way], locals: &str, body: &str, expected: i32) {
         r#"(module (tag $e) (func (export "f") (param i32) (result i32) {locals} {body})
         (func $throw (throw $e)))"#
     );
-    let wasm = wat::parse_str(text).unwrap();
-    for way in ways {
-        let (mut store, instance) = common::instance(&way.config(), way, &wasm);
-        let f = instance.get_func(&mut store, "f").unwrap();
-        let result = call(&mut store, f, &[Val::I32(5)]).unwrap();
-        assert_eq!(result.unwrap_i32(), expected, "{way:?}");
-    }
+    common::computes_in(ways, &wat::parse_str(text).unwrap(), expected);
 }
 
 /// So many times `open`, then `inside`, then so many times `close`.
@@ -39,7 +34,7 @@ fn nested(depth: usize, open: &str, inside: &str, close: &str) -> String {
 
 #[test]
 fn blocks_loops_and_ifs_nest_as_deep_as_they_like() {
-    if !in_child("hostile::nesting::blocks_loops_and_ifs_nest_as_deep_as_they_like") {
+    if !child::limited("hostile::nesting::blocks_loops_and_ifs_nest_as_deep_as_they_like") {
         return;
     }
     let (little, both) = (&LITTLE_AND_MUCH[..1], &LITTLE_AND_MUCH[..]);
@@ -66,7 +61,7 @@ fn blocks_loops_and_ifs_nest_as_deep_as_they_like() {
 
 #[test]
 fn try_tables_nest_and_the_innermost_catches() {
-    if !in_child("hostile::nesting::try_tables_nest_and_the_innermost_catches") {
+    if !child::limited("hostile::nesting::try_tables_nest_and_the_innermost_catches") {
         return;
     }
     for depth in [100, 2_000] {
@@ -94,7 +89,7 @@ fn try_tables_nest_and_the_innermost_catches() {
 
 #[test]
 fn what_is_not_reached_nests_too() {
-    if !in_child("hostile::nesting::what_is_not_reached_nests_too") {
+    if !child::limited("hostile::nesting::what_is_not_reached_nests_too") {
         return;
     }
     let constructs = ["block", "loop", "i32.const 0 if", "try_table"];

@@ -5,9 +5,10 @@
 //! At these sizes most of them took minutes or gigabytes before functions were weighed
 //! (`translate/effort.rs`).
 
-use super::common::{self, LITTLE_AND_MUCH, call, in_child};
+use super::common::{self, LITTLE_AND_MUCH, call, computes, repeat};
 use std::fmt::Write as _;
 use stillframe::{Config, Engine, Module, Val};
+use stillframe_tests::child;
 
 /// A module with `f`, a function from `i32` to `i32` with these locals and this body, a function `$inc`
 /// that is not inlined, a table that has it, a memory of a page, and what else is declared.
@@ -22,29 +23,12 @@ fn module(declarations: &str, locals: &str, body: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// What `f` computes for 5, in both ways.
-fn computes(wasm: &[u8], expected: i32) {
-    for way in LITTLE_AND_MUCH {
-        let (mut store, instance) = common::instance(&way.config(), &way, wasm);
-        let f = instance.get_func(&mut store, "f").unwrap();
-        let result = call(&mut store, f, &[Val::I32(5)]).unwrap();
-        assert_eq!(result.unwrap_i32(), expected, "{way:?}");
-    }
-}
-
-/// So many times what `text` writes.
-fn repeat(times: usize, mut text: impl FnMut(&mut String, usize)) -> String {
-    let mut all = String::new();
-    (0..times).for_each(|i| text(&mut all, i));
-    all
-}
-
 macro_rules! shapes {
     ($($(#[$doc:meta])* fn $name:ident() $body:block)*) => {$(
         $(#[$doc])*
         #[test]
         fn $name() {
-            if in_child(concat!("hostile::shapes::", stringify!($name))) $body
+            if child::limited(concat!("hostile::shapes::", stringify!($name))) $body
         }
     )*};
 }
@@ -289,7 +273,7 @@ shapes! {
 /// A table of 100,000 targets, to two labels and to thousands, and where it leads.
 #[test]
 fn br_tables_with_a_hundred_thousand_targets() {
-    if !in_child("hostile::shapes::br_tables_with_a_hundred_thousand_targets") {
+    if !child::limited("hostile::shapes::br_tables_with_a_hundred_thousand_targets") {
         return;
     }
     for labels in [2, 4_000] {
@@ -319,8 +303,6 @@ fn br_tables_with_a_hundred_thousand_targets() {
     }
 }
 
-/// At the validator's limit of 7,654,321 bytes a function is refused for its size, and beyond that for
-/// not being valid.
 /// A module whose only function takes its parameter through so many `i32.clz`. Not by way of a text of
 /// fifty megabytes.
 fn of_clzs(count: usize) -> Vec<u8> {
@@ -345,9 +327,11 @@ fn of_clzs(count: usize) -> Vec<u8> {
     wasm
 }
 
+/// At the validator's limit of 7,654,321 bytes a function is refused for its size, and beyond that for
+/// not being valid.
 #[test]
 fn functions_of_megabytes_are_compiled_or_refused() {
-    if !in_child("hostile::shapes::functions_of_megabytes_are_compiled_or_refused") {
+    if !child::limited("hostile::shapes::functions_of_megabytes_are_compiled_or_refused") {
         return;
     }
     let engine = Engine::new(&Config::new()).unwrap();

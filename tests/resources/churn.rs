@@ -1,13 +1,14 @@
 //! Engines, modules, stores, instances and calls in every state, made and dropped by the thousand, in
 //! every order: mappings, memory, files and threads of the process are what they were.
 
-use super::system::{Usage, alone};
+use super::system::Usage;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 use stillframe::{
     Caller, Config, Engine, Error, ExternRef, Func, Instance, Linker, Module, ProfilingStrategy,
     ResumableCall, Store, Trap, Val, WasmBacktrace, bail,
 };
+use stillframe_tests::child;
 
 const WAT: &str = r#"
 (module $churned
@@ -167,7 +168,7 @@ fn live(module: &Module, linker: &Linker<Vec<u8>>, kind: usize, left: &mut Left)
 
 #[test]
 fn thousands_of_everything_leave_nothing() {
-    if !alone("resources::churn::thousands_of_everything_leave_nothing") {
+    if !child::alone("resources::churn::thousands_of_everything_leave_nothing") {
         return;
     }
     let round = |kind: usize| {
@@ -203,7 +204,7 @@ fn thousands_of_everything_leave_nothing() {
 
 #[test]
 fn thousands_of_stores_of_one_engine_leave_nothing() {
-    if !alone("resources::churn::thousands_of_stores_of_one_engine_leave_nothing") {
+    if !child::alone("resources::churn::thousands_of_stores_of_one_engine_leave_nothing") {
         return;
     }
     let engine = Engine::new(&config(9)).unwrap();
@@ -221,7 +222,9 @@ fn thousands_of_stores_of_one_engine_leave_nothing() {
 
 #[test]
 fn modules_that_come_and_go_while_their_engine_stays_leave_nothing() {
-    if !alone("resources::churn::modules_that_come_and_go_while_their_engine_stays_leave_nothing") {
+    if !child::alone(
+        "resources::churn::modules_that_come_and_go_while_their_engine_stays_leave_nothing",
+    ) {
         return;
     }
     for kind in [0, 9] {

@@ -2,11 +2,12 @@
 //! what all engines keep for later is given up first, nothing is lost, and everything works again once
 //! there is room.
 
-use super::system::{Limit, NoMappings, Usage, alone};
+use super::system::{Limit, NoMappings, Usage};
 use stillframe::{
     Config, Engine, Func, Instance, Memory, MemoryType, Module, Ref, ResourceLimiter, Result,
     Store, Table, TableType, Trap, ValType,
 };
+use stillframe_tests::child;
 
 const WAT: &str = r#"
 (module
@@ -66,7 +67,9 @@ fn as_many_as_there_can_be(module: &Module, most: usize) -> (Vec<(Store<()>, Ins
 
 #[test]
 fn without_address_space_each_thing_says_what_it_could_not_have() {
-    if !alone("resources::lack::without_address_space_each_thing_says_what_it_could_not_have") {
+    if !child::alone(
+        "resources::lack::without_address_space_each_thing_says_what_it_could_not_have",
+    ) {
         return;
     }
     let engine = Engine::new(keeping(0).config().clone().max_wasm_stack(1 << 30)).unwrap();
@@ -113,7 +116,7 @@ fn without_address_space_each_thing_says_what_it_could_not_have() {
 
 #[test]
 fn growth_that_the_system_refuses_is_told_to_the_limiter_and_leaves_all_as_it_was() {
-    if !alone(
+    if !child::alone(
         "resources::lack::growth_that_the_system_refuses_is_told_to_the_limiter_and_leaves_all_as_it_was",
     ) {
         return;
@@ -173,7 +176,7 @@ fn growth_that_the_system_refuses_is_told_to_the_limiter_and_leaves_all_as_it_wa
 
 #[test]
 fn engines_give_up_what_they_keep_for_another_engine() {
-    if !alone("resources::lack::engines_give_up_what_they_keep_for_another_engine") {
+    if !child::alone("resources::lack::engines_give_up_what_they_keep_for_another_engine") {
         return;
     }
     const EACH: usize = 6;
@@ -209,7 +212,7 @@ fn engines_give_up_what_they_keep_for_another_engine() {
 
 #[test]
 fn without_mappings_nothing_is_made_and_nothing_is_lost() {
-    if !alone("resources::lack::without_mappings_nothing_is_made_and_nothing_is_lost") {
+    if !child::alone("resources::lack::without_mappings_nothing_is_made_and_nothing_is_lost") {
         return;
     }
     let (first, second) = (keeping(8), keeping(8));
@@ -260,7 +263,7 @@ fn without_mappings_nothing_is_made_and_nothing_is_lost() {
 /// from all others, again and again, with an operator each time.
 #[test]
 fn a_guest_that_asks_for_too_much_empties_no_pool() {
-    if !alone("resources::lack::a_guest_that_asks_for_too_much_empties_no_pool") {
+    if !child::alone("resources::lack::a_guest_that_asks_for_too_much_empties_no_pool") {
         return;
     }
     const GUEST: &str = r#"
@@ -319,7 +322,9 @@ fn a_guest_that_asks_for_too_much_empties_no_pool() {
 
 #[test]
 fn a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again() {
-    if !alone("resources::lack::a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again") {
+    if !child::alone(
+        "resources::lack::a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again",
+    ) {
         return;
     }
     let size = || {
@@ -358,7 +363,7 @@ fn a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again() {
 
 #[test]
 fn without_files_modules_have_no_images_and_work() {
-    if !alone("resources::lack::without_files_modules_have_no_images_and_work") {
+    if !child::alone("resources::lack::without_files_modules_have_no_images_and_work") {
         return;
     }
     let engine = engine();
@@ -394,7 +399,7 @@ fn without_files_modules_have_no_images_and_work() {
 /// them from the others' pools, and finds them as new.
 #[test]
 fn threads_that_fight_for_address_space_get_it_by_turns() {
-    if !alone("resources::lack::threads_that_fight_for_address_space_get_it_by_turns") {
+    if !child::alone("resources::lack::threads_that_fight_for_address_space_get_it_by_turns") {
         return;
     }
     const ROUNDS: usize = 60;

@@ -1,7 +1,7 @@
 //! Limits of stores: each refuses with the error that it promises, and afterwards the store works as
 //! before, and nothing is left of what was refused.
 
-use super::system::{Usage, alone};
+use super::system::Usage;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use stillframe::{
@@ -9,6 +9,7 @@ use stillframe::{
     Module, Ref, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, Table, TableType,
     TypedResumableCall, Val, ValType, bail,
 };
+use stillframe_tests::child;
 
 const WAT: &str = r#"
 (module
@@ -236,7 +237,7 @@ fn asynchronous_calls_are_limited_as_others_are() {
 
 #[test]
 fn what_is_refused_leaves_nothing_and_the_store_works() {
-    if !alone("resources::limits::what_is_refused_leaves_nothing_and_the_store_works") {
+    if !child::alone("resources::limits::what_is_refused_leaves_nothing_and_the_store_works") {
         return;
     }
     let engine = Engine::default();

@@ -1,9 +1,9 @@
-//! What the system says of this process, what it can be made to refuse, and processes of their own for
-//! tests that ask and do so.
+//! What the system says of this process, and what it can be made to refuse. Tests that ask and do so
+//! have processes of their own.
 
 use std::panic::catch_unwind;
-use std::process::Command;
 use std::sync::Barrier;
+use stillframe_tests::child;
 
 /// What the system says of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,26 +42,6 @@ impl Usage {
         assert!(self.mapped <= before.mapped + (8 << 20), "{both}");
         assert!(self.resident <= before.resident + (2 << 20), "{both}");
     }
-}
-
-/// Whether this process is the child that shall run the test with this path. If not, runs that.
-pub fn alone(name: &str) -> bool {
-    const CHILD: &str = "STILLFRAME_TEST_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
-    // All threads share one arena of the allocator's: it gives a thread one of its own, 64 MiB of
-    // address space, when two allocate at once, and so at any time.
-    command.env("MALLOC_ARENA_MAX", "1");
-    // Traces of the host would be in its errors.
-    let output = command.env_remove("RUST_BACKTRACE").output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    let passed = output.status.success() && stdout.contains("1 passed");
-    assert!(passed, "{}\n{stdout}\n{stderr}", output.status);
-    false
 }
 
 /// Sets a limit of this process until it is dropped.
@@ -150,8 +130,9 @@ impl Drop for NoMappings {
 
 #[test]
 fn threads_that_allocate_at_once_take_no_address_space_of_their_own() {
-    if !alone("resources::system::threads_that_allocate_at_once_take_no_address_space_of_their_own")
-    {
+    if !child::alone(
+        "resources::system::threads_that_allocate_at_once_take_no_address_space_of_their_own",
+    ) {
         return;
     }
     let before = Usage::now().mapped;
@@ -179,7 +160,7 @@ fn threads_that_allocate_at_once_take_no_address_space_of_their_own() {
 
 #[test]
 fn what_is_left_is_seen_whatever_it_is() {
-    if !alone("resources::system::what_is_left_is_seen_whatever_it_is") {
+    if !child::alone("resources::system::what_is_left_is_seen_whatever_it_is") {
         return;
     }
     let before = Usage::now();

@@ -1,17 +1,16 @@
 //! Suspended calls that are dropped: their stacks go back to the pool, and memory and mappings of the
 //! process are what they were, by what the system says of it.
 //!
-//! Tests that look at the process run in a child of their own: this binary again, told by an
-//! environment variable that it is the child.
+//! Tests that look at the process run in a child of their own.
 
 use super::common::{finished, host_trap, out_of_fuel};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use stillframe::{
     Caller, Config, Engine, Func, Instance, Module, ResumableCall, ResumableCallHostTrap,
     ResumableCallOutOfFuel, Store, TypedResumableCall, Val, bail,
 };
+use stillframe_tests::child;
 
 const WAT: &str = r#"
 (module
@@ -88,27 +87,9 @@ impl Usage {
     }
 }
 
-/// Whether this process is the child that shall run the test with this path. If not, runs that.
-pub fn in_child(name: &str) -> bool {
-    const CHILD: &str = "STILLFRAME_TEST_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
-    // A thread's own arena of the allocator's, which it can get at any time, would be 64 MiB.
-    command.env("MALLOC_ARENA_MAX", "1");
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
-    assert!(stdout.contains("1 passed"), "{stdout}");
-    false
-}
-
 #[test]
 fn a_million_rounds_leave_everything_as_it_was() {
-    if !in_child("resumable::dropping::a_million_rounds_leave_everything_as_it_was") {
+    if !child::alone("resumable::dropping::a_million_rounds_leave_everything_as_it_was") {
         return;
     }
     let engine = engine();
@@ -153,7 +134,7 @@ fn a_million_rounds_leave_everything_as_it_was() {
 
 #[test]
 fn ten_thousand_at_once_are_small_and_leave_nothing() {
-    if !in_child("resumable::dropping::ten_thousand_at_once_are_small_and_leave_nothing") {
+    if !child::alone("resumable::dropping::ten_thousand_at_once_are_small_and_leave_nothing") {
         return;
     }
     const CALLS: usize = 10_000;
@@ -215,7 +196,7 @@ fn ten_thousand_at_once_are_small_and_leave_nothing() {
 
 #[test]
 fn calls_outlive_their_store_and_their_engine() {
-    if !in_child("resumable::dropping::calls_outlive_their_store_and_their_engine") {
+    if !child::alone("resumable::dropping::calls_outlive_their_store_and_their_engine") {
         return;
     }
     let round = |depth: i32| {
@@ -244,7 +225,7 @@ fn calls_outlive_their_store_and_their_engine() {
 
 #[test]
 fn a_suspended_call_keeps_nothing_of_its_store() {
-    if !in_child("resumable::dropping::a_suspended_call_keeps_nothing_of_its_store") {
+    if !child::alone("resumable::dropping::a_suspended_call_keeps_nothing_of_its_store") {
         return;
     }
     let engine = engine();

@@ -7,6 +7,7 @@ use stillframe::{
     Config, Engine, Func, FuncType, Instance, Module, ResumableCall, Store, Trap,
     TypedResumableCall, V128, Val, ValType, bail,
 };
+use stillframe_tests::child;
 
 /// Goes down until its stack ends, through a checkpoint at each level and a host function near the
 /// end; suspended at each of them it must come as far as without.
@@ -204,7 +205,7 @@ fn stacks_go_from_store_to_store() {
 /// The system has no room for another stack.
 #[test]
 fn when_there_is_no_memory_for_another_call() {
-    if !super::dropping::in_child("resumable::extremes::when_there_is_no_memory_for_another_call") {
+    if !child::alone("resumable::extremes::when_there_is_no_memory_for_another_call") {
         return;
     }
     let engine = engine(|config| {

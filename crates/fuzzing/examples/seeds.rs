@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use stillframe_fuzzing::input::CHOICES;
 
-/// The targets that take modules.
-const TARGETS: [&str; 4] = ["translate", "differential", "suspend", "artifact"];
+/// The targets that take modules: all but `api`.
+const TARGETS: [&str; 5] = ["translate", "differential", "suspend", "frames", "artifact"];
 
 /// Larger ones are left out: what takes long finds little.
 const MAX_LEN: usize = 16 << 10;

@@ -9,7 +9,6 @@
 //! So that modules of test suites can be seeds, and whatever a fuzzer makes of bytes is an input.
 
 use std::borrow::Cow;
-use wasm_smith::Config;
 
 /// How many bytes of an input are choices.
 pub const CHOICES: usize = 32;
@@ -33,16 +32,6 @@ impl<'a> Input<'a> {
     /// The module itself, if the input holds one; it may be invalid.
     pub fn given(&self) -> Option<&'a [u8]> {
         self.rest.starts_with(b"\0asm").then_some(self.rest)
-    }
-
-    /// The module: the one that the input holds, or the one that its bytes choose. None if the
-    /// bytes are too few.
-    pub fn module(&self, config: Config) -> Option<Vec<u8>> {
-        if let Some(given) = self.given() {
-            return Some(given.to_vec());
-        }
-        let mut bytes = arbitrary::Unstructured::new(self.rest);
-        Some(wasm_smith::Module::new(config, &mut bytes).ok()?.to_bytes())
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the fuzzer has found, where the mistake was the oracle's. What was ours is tested beside what was
-//! mended; `fuzz/README.md` tells where.
+//! What the fuzzer has found, where the mistake was the oracle's. Where it was ours, the test is beside
+//! those of what was mended; `fuzz/README.md` tells where.
 
 use stillframe::FrameState;
 use stillframe_fuzzing::{artifact, differential, frames, translate};

@@ -12,7 +12,7 @@
 //! system calls as a new one. Its contents are taken away when it is given back, not when it is
 //! taken: nothing of a guest stays behind its store.
 //!
-//! The bound is the number of free memories: their address space, some four kernel mappings each,
+//! The bound is the number of free memories: their address space, up to four kernel mappings each,
 //! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each. What has grown
 //! by much is not kept. When the system
 //! refuses something to any engine of the process, all of them are given up (`reclaim.rs`).

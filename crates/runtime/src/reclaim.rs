@@ -51,7 +51,8 @@ pub(crate) trait Pool: Send + Sync {
 
 static POOLS: Mutex<Vec<Weak<dyn Pool>>> = Mutex::new(Vec::new());
 
-/// The most mappings that one thing needs: a memory with an image in its middle takes five.
+/// The most mappings that one thing needs: a memory with an image in its middle takes four; the
+/// rest is to spare.
 const MAPPINGS_MAX: usize = 8;
 
 /// Makes a pool known for as long as it lives.

@@ -52,6 +52,8 @@
 //! Functions that wait (`poll_oneoff`, reading from a terminal) wait on the thread that called the
 //! guest; neither fuel nor an epoch ends that.
 
+#![forbid(unsafe_code)]
+
 mod builder;
 mod clock;
 mod functions;

@@ -18,6 +18,7 @@ mod damage;
 mod tables;
 
 use crate::configs::Settings;
+use crate::counters::counters;
 use crate::differential::{Exports, Guest, Mode, Ours};
 use crate::modules::{self, Imports, Rewrite};
 use crate::{Choices, Input};
@@ -34,42 +35,31 @@ const TRAILER_MAGIC: usize = 8;
 /// Entries of functions and loops for each call.
 const STEPS: u32 = 300;
 
-/// What inputs came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Outcome {
-    /// Artifacts that were written and read.
-    pub artifacts: usize,
-    /// Damaged ones that were refused.
-    pub refused: usize,
-    /// Damaged ones in which nothing was changed.
-    pub undamaged: usize,
-    /// Engines with other settings that refused an artifact, and that accepted one.
-    pub other_engines: (usize, usize),
-    /// Damaged ones with a checksum that fits: those that were refused, and those that were not.
-    pub parsed: (usize, usize),
-    /// Frame tables that were damaged: those that were refused, and those that were not.
-    pub tables: (usize, usize),
-    /// Rows that the latter had.
-    pub rows: usize,
-    /// Calls whose ends were compared with those of the original.
-    pub calls: usize,
-}
-
-impl Outcome {
-    /// Adds another outcome's numbers.
-    pub fn add(&mut self, more: &Outcome) {
-        self.artifacts += more.artifacts;
-        self.refused += more.refused;
-        self.undamaged += more.undamaged;
-        for (sum, more) in [
-            (&mut self.other_engines, more.other_engines),
-            (&mut self.parsed, more.parsed),
-            (&mut self.tables, more.tables),
-        ] {
-            *sum = (sum.0 + more.0, sum.1 + more.1);
-        }
-        self.rows += more.rows;
-        self.calls += more.calls;
+counters! {
+    /// What inputs came to.
+    Outcome {
+        /// Artifacts that were written and read.
+        artifacts,
+        /// Damaged ones that were refused.
+        refused,
+        /// Damaged ones in which nothing was changed.
+        undamaged,
+        /// Engines with other settings that refused an artifact.
+        others_refused,
+        /// Engines with other settings that accepted one.
+        others_accepted,
+        /// Damaged ones with a checksum that fits, and that the parser refused.
+        unparsed,
+        /// Damaged ones with a checksum that fits, and that were parsed.
+        parsed,
+        /// Frame tables that were damaged, and refused.
+        tables_refused,
+        /// Frame tables that were damaged, and read.
+        tables,
+        /// Rows that the latter had.
+        rows,
+        /// Calls whose ends were compared with those of the original.
+        calls,
     }
 }
 
@@ -103,15 +93,16 @@ pub fn run(data: &[u8]) -> Result<Outcome> {
 /// The input is what the parsers get.
 fn raw(input: &Input<'_>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    count(&mut outcome.parsed, Artifact::from_elf(input.rest, &no_settings()).is_ok());
+    count_parsed(&mut outcome, Artifact::from_elf(input.rest, &no_settings()).is_ok());
     tables::check(input.rest, 1 + input.rest.len() % 3, &mut outcome);
     Ok(outcome)
 }
 
-fn count(counts: &mut (usize, usize), accepted: bool) {
-    match accepted {
-        false => counts.0 += 1,
-        true => counts.1 += 1,
+/// Counts an artifact that the parser got.
+fn count_parsed(outcome: &mut Outcome, parsed: bool) {
+    match parsed {
+        false => outcome.unparsed += 1,
+        true => outcome.parsed += 1,
     }
 }
 
@@ -150,7 +141,7 @@ fn check(
         let body = damaged(&bytes[..bytes.len() - TRAILER], &other, choices);
         let sealed = sealed(&body, &bytes[bytes.len() - TRAILER..][..TRAILER_MAGIC]);
         let parsed = Artifact::from_elf(&sealed, &made_for.settings);
-        count(&mut outcome.parsed, parsed.is_ok());
+        count_parsed(&mut outcome, parsed.is_ok());
         // What was accepted can be written.
         if let Ok(artifact) = parsed {
             artifact.to_elf().context("an artifact that was read cannot be written")?;
@@ -212,7 +203,10 @@ fn other_engine(
         other = Settings { pooled: !settings.pooled, ..settings.clone() };
     }
     let accepted = deserialize(&other.engine()?, bytes).is_ok();
-    count(&mut outcome.other_engines, accepted);
+    match accepted {
+        false => outcome.others_refused += 1,
+        true => outcome.others_accepted += 1,
+    }
     let fits = code(settings) == code(&other);
     ensure!(accepted == fits, "an engine with {other:?} accepts it: {accepted}");
     Ok(())
@@ -240,7 +234,7 @@ fn behaves_alike(
     module: &Module,
     read: &Module,
     choices: &mut Choices<'_>,
-) -> Result<usize> {
+) -> Result<u64> {
     let exports = Exports::of(wasm)?;
     let seed = choices.number();
     let guest = |module| Ours::of(engine, module, &exports, seed, settings, Mode::Plain);

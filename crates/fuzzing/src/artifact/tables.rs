@@ -16,11 +16,11 @@ pub(super) fn check(bytes: &[u8], functions: usize, outcome: &mut Outcome) {
     let table = match FrameTable::parse(bytes, functions) {
         Ok(table) => table,
         Err(_) => {
-            outcome.tables.0 += 1;
+            outcome.tables_refused += 1;
             return;
         }
     };
-    outcome.tables.1 += 1;
+    outcome.tables += 1;
     for defined in 0..functions.min(20) {
         let function = table.function(defined, WasmPc(1000));
         let _ = function.layout();

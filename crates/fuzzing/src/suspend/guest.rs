@@ -28,8 +28,9 @@ pub(super) struct Guest {
     pub(super) calls: usize,
     /// Fuel for the straight run.
     pub(super) fuel: u64,
-    /// For whoever looks for the reason of a difference.
+    /// Where the module comes from, and the module: for whoever looks for the reason of a difference.
     origin: String,
+    pub(super) wasm: Vec<u8>,
 }
 
 impl Guest {
@@ -70,6 +71,7 @@ impl Guest {
             calls,
             fuel,
             origin,
+            wasm,
         }))
     }
 }

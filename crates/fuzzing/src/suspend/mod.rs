@@ -29,7 +29,7 @@ mod task;
 mod values;
 
 use crate::counters::counters;
-use crate::{Input, threads};
+use crate::{Choices, Input, modules, threads};
 use anyhow::{Context as _, Result};
 use guest::Guest;
 
@@ -86,8 +86,17 @@ pub fn run(data: &[u8]) -> Result<Outcome> {
         return linear::run(input);
     }
     let Some(mut guest) = Guest::choose(&mut input)? else { return Ok(Outcome::default()) };
+    let wasm = std::mem::take(&mut guest.wasm);
+    let compared = compare(guest, input.choices.into_owned());
+    if compared.is_err() {
+        modules::keep(&wasm);
+    }
+    compared
+}
+
+/// Runs a guest both ways.
+fn compare(mut guest: Guest, choices: Choices<'static>) -> Result<Outcome> {
     let Some(straight) = straight::run(&mut guest)? else { return Ok(Outcome::default()) };
-    let choices = input.choices.into_owned();
     let described = format!("{guest:?}");
     let is_later = guest.is_later;
     let executor = guest::choices_of(choices.clone().number());

@@ -140,6 +140,37 @@ fn growth_that_the_system_refuses_changes_nothing() {
     assert!(format!("{error:#}").contains("map 1073741824 bytes"), "{error:#}");
 }
 
+/// As `docs/resources.md` says, and `reclaim.rs` counts on.
+#[test]
+fn a_memory_takes_up_to_four_mappings() {
+    let mappings = |memory: &LinearMemory| {
+        let range = memory.reservation();
+        let overlaps = |line: &&str| {
+            let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let address = |text| usize::from_str_radix(text, 16).unwrap();
+            address(start) < range.end && address(end) > range.start
+        };
+        std::fs::read_to_string("/proc/self/maps").unwrap().lines().filter(overlaps).count()
+    };
+    let ty = MemoryType::new(16, None);
+    let in_the_middle =
+        crate::image::tests::image_of(&[(5000, b"in the"), (90_000, b"middle")], 16);
+    for (image, expected) in [(None, 2), (Some(&in_the_middle), 4)] {
+        let mut memory = LinearMemory::new(&ty, image).unwrap();
+        assert_eq!(mappings(&memory), expected);
+        // Grown and used, given back, and the same again.
+        for _ in 0..3 {
+            for _ in 0..3 {
+                bytes(&mut memory).fill(7);
+                memory.grow(3).unwrap();
+                assert_eq!(mappings(&memory), expected);
+            }
+            memory = LinearMemory::of_blank(&ty, memory.into_blank().unwrap());
+            assert_eq!(mappings(&memory), expected);
+        }
+    }
+}
+
 #[test]
 fn dropped_memories_leave_no_mappings() {
     if !alone("memory::tests::dropped_memories_leave_no_mappings") {

@@ -1,7 +1,7 @@
 //! One engine and all that stores share, used by all threads at once: modules that are made, shared
 //! and dropped, pools that are too small, trampolines, epochs at a thousand a second.
 
-use crate::{Done, ENDINGS, Random, THREADS, WAT, Walk, engine, instantiate};
+use super::common::{Done, ENDINGS, Random, THREADS, WAT, Walk, engine, instantiate};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
 use std::thread;
