@@ -259,9 +259,7 @@ pub(crate) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> Result
 }
 
 fn inline(t: &mut FuncTranslator<'_>, index: u32, callee: &Inlinable<'_>) -> Result<()> {
-    // It would have made the `try_table` that it is in a place from where its labels are reached. What
-    // can be reached must not depend on what is inlined: checkpoints do on it.
-    ops::exception::handler(t);
+    ops::exception::note_inlined(t);
     let ty = t.env.info.func_type(index);
     let args = t.pop_many(ty.params().len());
     let (call, first_local) = (t.pc, t.locals.len() as u32);

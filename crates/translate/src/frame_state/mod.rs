@@ -95,6 +95,11 @@ impl Held {
 pub(crate) struct Meeting(Option<Rc<Held>>);
 
 impl Meeting {
+    /// Whether control comes from anywhere.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Control comes from a place where this is held.
     pub(crate) fn join(&mut self, held: &Rc<Held>) {
         match &mut self.0 {

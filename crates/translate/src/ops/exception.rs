@@ -43,6 +43,8 @@ pub(crate) struct Try {
     clauses: Option<Block>,
     /// What the cells hold at all calls that can throw.
     held_at_calls: Meeting,
+    /// The same at calls in whose place the callee is.
+    held_at_inlined: Meeting,
     /// What they hold wherever the clauses are reached from.
     held: Meeting,
 }
@@ -50,13 +52,17 @@ pub(crate) struct Try {
 impl Try {
     /// A `try_table` whose operator is at `pc`.
     pub(crate) fn new(try_table: &TryTable, pc: WasmPc) -> Try {
-        let (held_at_calls, held) = Default::default();
+        let (held_at_calls, held_at_inlined, held) = Default::default();
         let catches = try_table.catches.clone();
-        Try { catches, pc, entry: None, clauses: None, held_at_calls, held }
+        Try { catches, pc, entry: None, clauses: None, held_at_calls, held_at_inlined, held }
     }
 
-    /// Whether anything can throw in it.
+    /// Whether anything can throw in it, or could if nothing were inlined.
     pub(crate) fn is_used(&self) -> bool {
+        self.throws() || self.held_at_inlined.is_reached()
+    }
+
+    fn throws(&self) -> bool {
         self.entry.is_some() || self.clauses.is_some()
     }
 }
@@ -109,6 +115,17 @@ pub(crate) fn note_call(t: &mut FuncTranslator<'_>) {
     }
 }
 
+/// Notes that a callee is translated in the place of a call.
+///
+/// The call would have made this a place from where the labels of the `try_table` are reached. What can
+/// be reached must not depend on what is inlined: where checkpoints stand does on it.
+pub(crate) fn note_inlined(t: &mut FuncTranslator<'_>) {
+    let held = t.state.held.clone();
+    if let Some(try_table) = control::innermost_try(t) {
+        try_table.held_at_inlined.join(&held);
+    }
+}
+
 /// The block that tries the clauses of the innermost `try_table`, if there is one.
 fn clauses(t: &mut FuncTranslator<'_>) -> Option<Block> {
     if let Some(clauses) = control::innermost_try(t)?.clauses {
@@ -148,6 +165,13 @@ fn raise(t: &mut FuncTranslator<'_>, exception: Value) {
 pub(crate) fn write_handlers(t: &mut FuncTranslator<'_>, try_table: &mut Try) -> Result<()> {
     let loc = t.points.start_point(try_table.pc, None);
     t.builder.set_srcloc(loc);
+    if !try_table.throws() {
+        // Nothing comes here, and the code generator leaves it out.
+        let entry = t.builder.create_block();
+        t.builder.append_block_param(entry, types::I64);
+        try_table.entry = Some(entry);
+        try_table.held_at_calls = std::mem::take(&mut try_table.held_at_inlined);
+    }
     let clauses = try_table.clauses.unwrap_or_else(|| {
         let block = t.builder.create_block();
         t.builder.append_block_param(block, types::I64);
