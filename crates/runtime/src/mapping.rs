@@ -26,6 +26,8 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    /// Where the last page ends that was ever opened.
+    opened: usize,
 }
 
 // SAFETY: own mapping: the mapping belongs to this value alone, and nothing in it is tied to a
@@ -53,7 +55,7 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).expect("mmap without MAP_FIXED never gives page 0");
-        Ok(Mapping { base, len })
+        Ok(Mapping { base, len, opened: 0 })
     }
 
     /// The address of the first byte.
@@ -64,6 +66,12 @@ impl Mapping {
     /// Bytes reserved, opened ones included.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes up to the end of the last page that was ever opened. Where the system counts pages that
+    /// can be written to before they are, it goes on counting them when they are closed.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened
     }
 
     /// Makes pages readable and writable that are not; those never opened before hold zeros. If the
@@ -83,6 +91,7 @@ impl Mapping {
         let failed =
             unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), protection) } != 0;
         if !failed {
+            self.opened = self.opened.max(range.end);
             return Ok(());
         }
         let error = io::Error::last_os_error();
@@ -265,7 +274,7 @@ impl SealedBytes {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).expect("mmap without MAP_FIXED never gives page 0");
-        let mapping = Mapping { base, len: len.next_multiple_of(page_size()) };
+        let mapping = Mapping { base, len: len.next_multiple_of(page_size()), opened: 0 };
         Ok(SealedBytes { mapping, len })
     }
 
@@ -374,7 +383,10 @@ mod tests {
         let closed = testing::protections(range).into_iter().map(|(_, protection)| protection);
         let expected = ["---p", "---s", "---p"].map(|protection| Some(protection.to_string()));
         assert!(closed.eq(expected));
+        assert_eq!(mapping.opened(), 0);
         mapping.open(0..2 * page).unwrap();
+        mapping.close(page..2 * page).unwrap();
+        assert_eq!(mapping.opened(), 2 * page);
     }
 
     #[test]
@@ -386,7 +398,7 @@ mod tests {
         // The middle of one mapping of the kernel's, so that unmapping it makes one more.
         let whole = ManuallyDrop::new(Mapping::reserve(3 * page).unwrap());
         let base = whole.base() as usize;
-        let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page };
+        let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page, opened: 0 };
         let filler = testing::NoMappings::take();
         drop(middle);
         let left = LEFT_COUNT.load(Relaxed);
