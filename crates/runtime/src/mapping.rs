@@ -285,16 +285,31 @@ impl SealedBytes {
     }
 }
 
-/// Whether the system lets this process have so many mappings more, and a page of address space for
-/// each. They may be gone again when it returns.
-pub(crate) fn has_mappings(count: usize) -> bool {
-    let page = page_size();
-    // Each page that is readable makes two more: itself, and what is behind it.
-    let Ok(probe) = Mapping::reserve((count + 1).next_multiple_of(2) * page) else { return false };
-    (1..=count).step_by(2).all(|at| {
-        // SAFETY: own mapping: a page of it.
-        unsafe { libc::mprotect(probe.at(at * page).cast(), page, libc::PROT_READ) == 0 }
-    })
+/// Address space in which mappings can be made to see whether the system lets this process have more.
+/// Reserved beforehand: when the system refuses a new one, it does not say whether address space is
+/// lacking or mappings.
+pub(crate) struct Probe(Mapping);
+
+impl Probe {
+    /// One for so many mappings.
+    pub(crate) fn new(count: usize) -> io::Result<Probe> {
+        // Each page that is made readable makes two more: itself, and what is behind it.
+        Mapping::reserve((count + 1).next_multiple_of(2) * page_size()).map(Probe)
+    }
+
+    /// Whether the system lets this process have as many more. They may be gone again when it returns.
+    pub(crate) fn succeeds(&mut self) -> bool {
+        let page = page_size();
+        let pages = self.0.len() / page;
+        let protect = |at: usize, pages: usize, protection: libc::c_int| {
+            // SAFETY: own mapping: pages of it, which nobody reads or writes.
+            unsafe { libc::mprotect(self.0.at(at * page).cast(), pages * page, protection) == 0 }
+        };
+        let has = (1..pages - 1).step_by(2).all(|at| protect(at, 1, libc::PROT_READ));
+        // That takes mappings away only.
+        protect(0, pages, libc::PROT_NONE);
+        has
+    }
 }
 
 /// Bytes of a page of the operating system.
