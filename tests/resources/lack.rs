@@ -320,6 +320,33 @@ fn a_guest_that_asks_for_too_much_empties_no_pool() {
     }
 }
 
+/// The system refuses a table that is larger than all its memory, whatever else there is: free memories
+/// of as many bytes, which nobody has touched, are of no help.
+#[test]
+fn a_guest_that_asks_for_more_than_the_machine_has_empties_no_pool() {
+    if !alone("resources::lack::a_guest_that_asks_for_more_than_the_machine_has_empties_no_pool") {
+        return;
+    }
+    let kept_by = engine();
+    // 2 GiB each, and so 34.
+    let module = Module::new(&kept_by, r#"(module (memory 0x8000))"#).unwrap();
+    let stores = [(); 17].map(|()| {
+        let mut store = Store::new(&kept_by, ());
+        Instance::new(&mut store, &module, &[]).unwrap();
+        store
+    });
+    drop(stores);
+    assert_eq!(kept_by.free_memories(), 17);
+    let guests = engine();
+    let guest = Module::new(&guests, WAT).unwrap();
+    let (mut store, instance) = run(&guest).unwrap();
+    for _ in 0..10 {
+        // 32 GiB. It has them on a large machine.
+        call(&mut store, instance, "widens", -2).unwrap();
+        assert_eq!(kept_by.free_memories(), 17);
+    }
+}
+
 #[test]
 fn a_thread_that_can_have_no_signal_stack_runs_wasm_and_asks_again() {
     if !child::alone(

@@ -1,4 +1,5 @@
-//! Writes seeds for the fuzz targets: `seeds -- fuzz/corpus`, in the project's root.
+//! Writes seeds for the fuzz targets: `seeds -- fuzz/corpus`, in the project's root. With a number
+//! behind it, so many for each.
 //!
 //! Each is a module with choices before it: those of the specification's test suite and of the
 //! proposals, and what there is of text in `tests/` and `crates/`. Modules that are malformed or
@@ -21,6 +22,8 @@ const MAX_LEN: usize = 16 << 10;
 
 fn main() -> Result<()> {
     let corpus: PathBuf = std::env::args().nth(1).context("which folder?")?.into();
+    let number = std::env::args().nth(2).map(|number| number.parse::<usize>());
+    let number = number.transpose().context("the second argument is how many")?;
     let (mut good, mut all) = (BTreeMap::new(), BTreeMap::new());
     for (wrong, seeds) in [(false, &mut good), (true, &mut all)] {
         for module in common::suite(wrong) {
@@ -45,11 +48,14 @@ fn main() -> Result<()> {
         let seeds = if target == "translate" { &all } else { &good };
         let folder = corpus.join(target);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        for (name, bytes) in seeds {
+        // Of all kinds some.
+        let step = number.map_or(1, |number| seeds.len().div_ceil(number.max(1)).max(1));
+        let seeds: Vec<_> = seeds.iter().step_by(step).collect();
+        for (name, bytes) in &seeds {
             let path = folder.join(name);
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
-        let bytes: usize = seeds.values().map(Vec::len).sum();
+        let bytes: usize = seeds.iter().map(|(_, bytes)| bytes.len()).sum();
         println!("{target}: {} seeds, {bytes} bytes", seeds.len());
     }
     Ok(())

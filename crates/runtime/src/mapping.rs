@@ -26,6 +26,8 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    /// Where the last page ends that was ever opened.
+    opened: usize,
 }
 
 // SAFETY: own mapping: the mapping belongs to this value alone, and nothing in it is tied to a
@@ -53,7 +55,7 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).expect("mmap without MAP_FIXED never gives page 0");
-        Ok(Mapping { base, len })
+        Ok(Mapping { base, len, opened: 0 })
     }
 
     /// The address of the first byte.
@@ -64,6 +66,12 @@ impl Mapping {
     /// Bytes reserved, opened ones included.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes up to the end of the last page that was ever opened. Where the system counts pages that
+    /// can be written to before they are, it goes on counting them when they are closed.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened
     }
 
     /// Makes pages readable and writable that are not; those never opened before hold zeros. If the
@@ -83,6 +91,7 @@ impl Mapping {
         let failed =
             unsafe { libc::mprotect(self.at(range.start).cast(), range.len(), protection) } != 0;
         if !failed {
+            self.opened = self.opened.max(range.end);
             return Ok(());
         }
         let error = io::Error::last_os_error();
@@ -265,7 +274,7 @@ impl SealedBytes {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).expect("mmap without MAP_FIXED never gives page 0");
-        let mapping = Mapping { base, len: len.next_multiple_of(page_size()) };
+        let mapping = Mapping { base, len: len.next_multiple_of(page_size()), opened: 0 };
         Ok(SealedBytes { mapping, len })
     }
 
@@ -276,16 +285,31 @@ impl SealedBytes {
     }
 }
 
-/// Whether the system lets this process have so many mappings more, and a page of address space for
-/// each. They may be gone again when it returns.
-pub(crate) fn has_mappings(count: usize) -> bool {
-    let page = page_size();
-    // Each page that is readable makes two more: itself, and what is behind it.
-    let Ok(probe) = Mapping::reserve((count + 1).next_multiple_of(2) * page) else { return false };
-    (1..=count).step_by(2).all(|at| {
-        // SAFETY: own mapping: a page of it.
-        unsafe { libc::mprotect(probe.at(at * page).cast(), page, libc::PROT_READ) == 0 }
-    })
+/// Address space in which mappings can be made to see whether the system lets this process have more.
+/// Reserved beforehand: when the system refuses a new one, it does not say whether address space is
+/// lacking or mappings.
+pub(crate) struct Probe(Mapping);
+
+impl Probe {
+    /// One for so many mappings.
+    pub(crate) fn new(count: usize) -> io::Result<Probe> {
+        // Each page that is made readable makes two more: itself, and what is behind it.
+        Mapping::reserve((count + 1).next_multiple_of(2) * page_size()).map(Probe)
+    }
+
+    /// Whether the system lets this process have as many more. They may be gone again when it returns.
+    pub(crate) fn succeeds(&mut self) -> bool {
+        let page = page_size();
+        let pages = self.0.len() / page;
+        let protect = |at: usize, pages: usize, protection: libc::c_int| {
+            // SAFETY: own mapping: pages of it, which nobody reads or writes.
+            unsafe { libc::mprotect(self.0.at(at * page).cast(), pages * page, protection) == 0 }
+        };
+        let has = (1..pages - 1).step_by(2).all(|at| protect(at, 1, libc::PROT_READ));
+        // That takes mappings away only.
+        protect(0, pages, libc::PROT_NONE);
+        has
+    }
 }
 
 /// Bytes of a page of the operating system.
@@ -374,7 +398,10 @@ mod tests {
         let closed = testing::protections(range).into_iter().map(|(_, protection)| protection);
         let expected = ["---p", "---s", "---p"].map(|protection| Some(protection.to_string()));
         assert!(closed.eq(expected));
+        assert_eq!(mapping.opened(), 0);
         mapping.open(0..2 * page).unwrap();
+        mapping.close(page..2 * page).unwrap();
+        assert_eq!(mapping.opened(), 2 * page);
     }
 
     #[test]
@@ -386,7 +413,7 @@ mod tests {
         // The middle of one mapping of the kernel's, so that unmapping it makes one more.
         let whole = ManuallyDrop::new(Mapping::reserve(3 * page).unwrap());
         let base = whole.base() as usize;
-        let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page };
+        let middle = Mapping { base: NonNull::new(whole.at(page)).unwrap(), len: page, opened: 0 };
         let filler = testing::NoMappings::take();
         drop(middle);
         let left = LEFT_COUNT.load(Relaxed);

@@ -222,9 +222,9 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
-    /// What it takes of the system.
+    /// What it takes of the system: also what it had grown by, for closed pages can go on being counted.
     pub(crate) fn room(&self) -> Room {
-        Room { addresses: self.mapping.len(), memory: self.len }
+        Room { addresses: self.mapping.len(), memory: self.mapping.opened() }
     }
 
     /// Whether a new memory of this type and image would be like this.

@@ -14,8 +14,8 @@
 //!
 //! The bound is the number of free memories: their address space, up to four kernel mappings each,
 //! and pages that were touched, up to [`KEPT_MAX`](crate::memory::KEPT_MAX) each. What has grown
-//! by much is not kept. When the system
-//! refuses something to any engine of the process, all of them are given up (`reclaim.rs`).
+//! by much is not kept. When the system refuses something to any engine of the process for want of what
+//! the pools of all keep enough of, all of them are given up (`reclaim.rs`).
 
 use crate::image::MemoryImage;
 use crate::memory::{Blank, LinearMemory};

@@ -90,11 +90,11 @@ impl StoreCore {
         if left >= 0 {
             return self.set_fuel(u64::try_from(left).unwrap_or(u64::MAX));
         }
-        // Still overdrawn, by less than before.
-        self.fuel_reserve = 0;
+        // Still overdrawn, by less than before: the reserve pays too.
+        let paid = fuel.saturating_add(std::mem::take(&mut self.fuel_reserve));
         self.limits.fuel_consumed.set(-left as i64);
         self.fuel_account = self.fuel_account.wrapping_add(fuel);
-        self.forget_overdraft(fuel);
+        self.forget_overdraft(paid);
     }
 
     /// Units that wasm has executed in this store since it was made, modulo 2^64.

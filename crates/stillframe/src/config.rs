@@ -223,8 +223,9 @@ impl Config {
     /// Each holds more than 8 GiB of address space, of which a process has 128 TiB, and up to 64 KiB
     /// of memory: so the default keeps at most 64 MiB from the system. Contents are taken away when
     /// a store is dropped. Memories of a module that has been dropped are not kept, nor those of
-    /// 64 bits. When the system refuses something to any engine of the process, all of them are given
-    /// back, and so are the free stacks.
+    /// 64 bits. When the system refuses something to any engine of the process, and with what all
+    /// engines keep there can be enough of what is lacking, all of them are given back, and so are
+    /// the free stacks.
     pub fn pooled_memories(&mut self, memories: usize) -> &mut Config {
         self.runtime.pooled_memories = memories;
         self

@@ -293,3 +293,18 @@ fn with_few_mappings_memories_and_images_are_refused_and_leave_nothing() {
     assert!(mappings_after <= mappings + 2, "{mappings} -> {mappings_after} mappings");
     assert!(size_after < size + (1 << 20), "{size} -> {size_after} bytes of address space");
 }
+
+/// Where the system counts pages before they are touched, it counts those too that once could be written
+/// to.
+#[test]
+fn what_is_kept_says_how_much_of_it_was_ever_open() {
+    let ty = MemoryType::new(1, None);
+    let mut memory = LinearMemory::new(&ty, None).unwrap();
+    let room = |memory| Room { addresses: MEMORY32_RESERVATION, memory };
+    for (grown, most) in [(0, 1), (7, 8), (2, 8), (0, 8), (9, 10)] {
+        assert_eq!(memory.grow(grown), Some(1));
+        let blank = memory.into_blank().unwrap();
+        assert_eq!(blank.room(), room(most * PAGE), "{grown}");
+        memory = LinearMemory::of_blank(&ty, blank);
+    }
+}

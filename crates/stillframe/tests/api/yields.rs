@@ -193,11 +193,12 @@ fn a_host_function_that_sets_or_adds_fuel_does_not_put_off_the_yields() {
 }
 
 /// `count`, and `line`, which has no checkpoint and consumes 601 units.
-fn counting_and_a_line() -> (Store<()>, TypedFunc<i32, i32>, TypedFunc<(), ()>) {
+fn counting_and_a_line(epochs: bool) -> (Store<()>, TypedFunc<i32, i32>, TypedFunc<(), ()>) {
     let line = "i32.eqz ".repeat(599);
     let count = COUNT.trim().strip_suffix(')').unwrap();
     let wat = format!("{count} (func (export \"line\") i32.const 0 {line} drop))");
-    let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
+    let mut config = Config::new();
+    let engine = Engine::new(config.consume_fuel(true).epoch_interruption(epochs)).unwrap();
     let module = Module::new(&engine, wat).unwrap();
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
@@ -224,7 +225,7 @@ fn what_was_overdrawn_counts_for_the_yields_whoever_pays_it() {
         },
     ];
     for (way, pay) in pays.into_iter().enumerate() {
-        let (mut store, count, line) = counting_and_a_line();
+        let (mut store, count, line) = counting_and_a_line(false);
         store.fuel_async_yield_interval(Some(1000)).unwrap();
         store.set_fuel(100).unwrap();
         line.call(&mut store, ()).unwrap();
@@ -236,6 +237,27 @@ fn what_was_overdrawn_counts_for_the_yields_whoever_pays_it() {
         assert_eq!((counted.unwrap(), pending, COUNT_FUEL(49)), (49, 0, 394), "{way}");
         let (counted, pending) = block_on(count.call_async(&mut store, 2));
         assert_eq!((counted.unwrap(), pending), (2, 1), "{way}");
+    }
+}
+
+#[test]
+fn what_the_reserve_pays_of_an_overdraft_counts_for_the_yields() {
+    for paid in [0, 100, 502, 503, 504] {
+        let (mut store, count, line) = counting_and_a_line(true);
+        store.fuel_async_yield_interval(Some(3 * 601 + 399)).unwrap();
+        store.set_fuel(1300).unwrap();
+        // Past the deadline all of it is in the reserve while they run.
+        store.set_epoch_deadline(0);
+        (0..3).for_each(|_| line.call(&mut store, ()).unwrap());
+        assert_eq!((store.get_fuel().unwrap(), store.fuel_consumed().unwrap()), (0, 1803));
+        store.set_epoch_deadline(1);
+        store.add_fuel(paid).unwrap();
+        store.set_fuel(10_000).unwrap();
+        // 399 units are left until the first yield, as above.
+        let (counted, pending) = block_on(count.call_async(&mut store, 49));
+        assert_eq!((counted.unwrap(), pending), (49, 0), "{paid}");
+        let (counted, pending) = block_on(count.call_async(&mut store, 2));
+        assert_eq!((counted.unwrap(), pending), (2, 1), "{paid}");
     }
 }
 
