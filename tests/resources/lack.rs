@@ -324,7 +324,9 @@ fn a_guest_that_asks_for_too_much_empties_no_pool() {
 /// of as many bytes, which nobody has touched, are of no help.
 #[test]
 fn a_guest_that_asks_for_more_than_the_machine_has_empties_no_pool() {
-    if !alone("resources::lack::a_guest_that_asks_for_more_than_the_machine_has_empties_no_pool") {
+    if !child::alone(
+        "resources::lack::a_guest_that_asks_for_more_than_the_machine_has_empties_no_pool",
+    ) {
         return;
     }
     let kept_by = engine();
