@@ -20,7 +20,7 @@ use stillframe_abi::types::FuncType;
 
 /// How many types are kept that nobody uses: so that a host whose modules come and go, and the
 /// types of its functions with them, does not compile trampolines again and again.
-const IDLE_MAX: usize = 1000;
+const IDLE_MAX: usize = if cfg!(miri) { 30 } else { 1000 };
 
 /// The function types of an engine, their ids, and what was made for each.
 ///
